@@ -7,8 +7,8 @@ writes `train.jsonl`, `dev.jsonl`, `test.jsonl` with one object per line,
 `{"text": str, "source": "goemotions" | "xed", "labels": {name: weight, ...}}` (weights sum to 1), and `meta.json`.
 
 No text is in two splits: GoEmotions keeps its published ones (test before dev before train where it repeats itself),
-XED goes to train but for a small part chosen by a hash of the text. XED's eight Plutchik labels become weights over the 28
-GoEmotions labels by `training/tables/xed_labels.tsv`.
+XED goes to train but for a small part chosen by a hash of the text. XED's eight Plutchik labels become weights over the
+28 GoEmotions labels by `training/tables/xed_labels.tsv`.
 """
 
 from __future__ import annotations

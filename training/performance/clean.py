@@ -42,6 +42,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\s)/s+\b\s*$", ""),  # the mark of irony
         (r"(?i)\bmy \[(NAME|PERSON)\](?=!|\.|,|$)", "my God"),
         (r"^\s*[A-Z][\w.]*( [A-Z][\w.]*)?\s?:\s+(?=\S)", ""),  # a speaker tag
+        (r"(?<=\w)\s+'(?=(m|s|re|ll|ve|d|t)\b)", "'"),
         (r"\b[lI]'(?=(m|ll|ve|d)\b)", "I'"),  # scanned I read as l
         (r"\bl\b", "I"),
         (r"\b(wan|gon|Wan|Gon) na\b", r"\1na"),
@@ -52,7 +53,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\s+-+\s+", ", "),
         (r"--+", ", "),
         (r"[#=|\\{}<>~]+", " "),
-        (r"\s+([.,!?;:%)])", r"\1"),
+        (r"\s+([.,!?;%]|[:)](?![-()DPp/*]))", r"\1"),  # tokenised marks, but no emoticons
         (r"([$(]) +", r"\1"),
         (r"([!?])\1{2,}", r"\1\1"),
         (r"\.{4,}", "..."),
@@ -120,5 +121,5 @@ def clean(raw: str) -> str | None:
 def _is_sentence(text: str) -> bool:
     words = words_of(text)
     is_called = len(words) == 1 and text.endswith(("!", "?")) and words[0].isalpha()
-    letters = sum(character.isalpha() or character in " '" for character in text)
-    return (MIN_WORDS <= len(words) <= MAX_WORDS or is_called) and letters >= 0.75 * len(text)
+    signs = sum(not (character.isalpha() or character in " '\".,!?") for character in text)
+    return (MIN_WORDS <= len(words) <= MAX_WORDS or is_called) and signs <= 0.25 * len(text)
