@@ -1,0 +1,131 @@
+"""What a CTEG model is made of: every switch, checked, with where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from cteg.errors import WeightsError
+from cteg.layout import SPACES
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "space": SPACES,
+    "expression_attention": ("causal", "global", "none"),
+    "latent_attention": ("causal_attention", "flat", "none"),
+    "prior": ("gaussian", "mixture"),
+    "reconstruction": ("norm", "gaussian"),
+    "stop": ("learned", "norm"),
+}
+
+
+@dataclass(frozen=True)
+class CTEGConfig:
+    """Architecture of one CTEG; the defaults are the shipped `small` form, `paper()` is the paper's.
+
+    Attributes:
+        space: Coefficient space that the model writes, `open` or `flame`.
+        text_size: Width of the text encoder's hidden states.
+        hidden_size: H, width of the decoder.
+        heads: Attention heads; divides `hidden_size`.
+        feed_forward_size: Inner width of the feed-forward networks.
+        context_layers: Plain transformer layers (self-attention, text attention, feed-forward) below the CVAD layers.
+            The paper has none; they let the prior read the past through more than one attention.
+        layers: CVAD layers, each with a latent of its own. The paper finds 1 best.
+        frames_per_step: K, frames written by one decoder step. The paper writes 1; one latent for a chunk of frames
+            models them jointly, which keeps real variety in the latent instead of in per-frame noise.
+        latent_size: Z, width of the latent; the paper's is `hidden_size`.
+        prior: `gaussian` (the paper's) or `mixture` of `prior_components` Gaussians.
+        prior_components: M, components of the mixture prior; 1 for `gaussian`.
+        expression_attention: EwA form. `causal`: frame t sees running means of frames <= t (leaks no future, caches
+            exactly); `global`: the paper's mean over the whole sequence; `none`.
+        latent_attention: LTA form: `causal_attention`, `flat` (running mean) or `none`.
+        predicts_change: Whether the head predicts the change from the last known frame instead of the frame itself.
+        has_latent_network: Whether prior and posterior are two-layer networks; the paper's are linear maps.
+        scales_input: Whether the embedded input is multiplied by sqrt(H), as the released code does.
+        reconstruction: `norm` (the released Euclidean norm per frame, jaw weighted) or `gaussian` (likelihood with
+            standard deviation `output_std`, which makes the sum of the losses a proper evidence bound).
+        output_std: Standard deviation of the Gaussian likelihood, in units of `coefficient_scale`.
+        velocity_std: The same for frame-to-frame differences, the seam between steps included; 0 leaves them out.
+        stop: `learned` (a hazard per frame) or `norm` (the paper's: stop when the frame's norm falls below
+            `stop_norm`).
+        stop_norm: Threshold of the norm stop.
+        output_noise: Standard deviation of white noise added to the hidden state before the head while sampling; the
+            released code uses exp(0.5), which shows as jitter.
+        max_frames: Longest clip that is written.
+        dropout: Dropout probability in training.
+    """
+
+    space: str = "open"
+    text_size: int = 384
+    hidden_size: int = 256
+    heads: int = 8
+    feed_forward_size: int = 1024
+    context_layers: int = 1
+    layers: int = 1
+    frames_per_step: int = 5
+    latent_size: int = 32
+    prior: str = "mixture"
+    prior_components: int = 8
+    expression_attention: str = "causal"
+    latent_attention: str = "causal_attention"
+    predicts_change: bool = True
+    has_latent_network: bool = True
+    scales_input: bool = False
+    reconstruction: str = "gaussian"
+    output_std: float = 0.15
+    velocity_std: float = 0.10
+    stop: str = "learned"
+    stop_norm: float = 1.0
+    output_noise: float = 0.0
+    max_frames: int = 250
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise WeightsError(f"Model configuration: {name} is {value!r}, expected one of {', '.join(allowed)}.")
+        counts = ("text_size", "hidden_size", "heads", "feed_forward_size", "layers", "frames_per_step", "latent_size")
+        for name in (*counts, "prior_components", "max_frames"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise WeightsError(f"Model configuration: {name} is {getattr(self, name)!r}, expected a whole number.")
+        if self.hidden_size % self.heads:
+            raise WeightsError(f"Model configuration: {self.heads} heads do not divide hidden_size {self.hidden_size}.")
+        if self.prior == "gaussian" and self.prior_components != 1:
+            raise WeightsError("Model configuration: a gaussian prior has 1 component; use prior 'mixture' for more.")
+
+    @classmethod
+    def paper(cls, **changes: Any) -> CTEGConfig:
+        """Return the paper's form (H 768, one layer, one frame a step, Gaussian prior), with `changes` on top."""
+        paper = cls(
+            text_size=768,
+            hidden_size=768,
+            heads=12,
+            feed_forward_size=2048,
+            context_layers=0,
+            layers=1,
+            frames_per_step=1,
+            latent_size=768,
+            prior="gaussian",
+            prior_components=1,
+            predicts_change=False,
+            has_latent_network=False,
+            scales_input=True,
+            reconstruction="norm",
+            velocity_std=0.0,
+            max_frames=256,
+        )
+        return dataclasses.replace(paper, **changes)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CTEGConfig:
+        """Build a configuration from JSON values; an unknown key is an error.
+
+        Raises:
+            WeightsError: a key is unknown or a value is out of range.
+        """
+        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise WeightsError(f"Model configuration: unknown keys {', '.join(sorted(unknown))}.")
+        return cls(**values)

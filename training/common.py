@@ -1,0 +1,83 @@
+"""What the training commands share: checkpoints that survive a kill, JSON-lines logs, length buckets, messages."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+
+from cteg.errors import CtegError, InputError
+
+
+def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn a `CtegError` of a command into one sentence on standard error and exit code 2."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except CtegError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from error
+
+    return run
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint under a temporary name and move it into place, so that a kill leaves the old one whole."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint of one's own run, tensors and plain values only; None where there is none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged archive
+        raise InputError(f"The checkpoint {path} cannot be read; remove it to start again.") from error
+
+
+def append_json_line(path: Path, values: dict[str, Any]) -> None:
+    """Append one record to a JSON-lines log."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def bucket_batches(lengths: Sequence[int], order: Sequence[int], batch: int, rng: random.Random) -> Iterator[list[int]]:
+    """Cut `order` into batches of similar length, in random order.
+
+    Args:
+        lengths: Length of every item.
+        order: Indices of this epoch, already drawn at random.
+        batch: Items per batch.
+        rng: Shuffles the batches.
+    """
+    pool = batch * 50  # sorting within pools of 50 batches keeps batches random and nearly free of padding
+    batches = []
+    for start in range(0, len(order), pool):
+        part = sorted(order[start : start + pool], key=lambda index: lengths[index])
+        batches += [part[i : i + batch] for i in range(0, len(part), batch)]
+    rng.shuffle(batches)
+    yield from batches
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed torch and Python, and return a numpy generator."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    return np.random.default_rng(seed)

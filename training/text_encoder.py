@@ -1,0 +1,214 @@
+"""Fine-tune a small sentence encoder to read the 28 feelings: `python -m training.text_encoder`.
+
+Starts from all-MiniLM-L6-v2 (Apache-2.0; a folder with `config.json`, `tokenizer.json`, `model.safetensors`). The
+label head reads the mean of the last hidden states; CTEG attends to those states, so what the head can read, CTEG can
+act out. Word embeddings stay as they are: 43,000 sentences are too few to move 30,000 words.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional
+
+from cteg.checkpoint import save_text_encoder
+from cteg.errors import InputError
+from cteg.text import TextEncoder, build_backbone
+from training.common import (
+    append_json_line,
+    bucket_batches,
+    load_checkpoint,
+    plain_errors,
+    save_checkpoint,
+    seed_everything,
+)
+from training.performance.labels import LABEL_INDEX, LABELS, SEVEN
+
+XED_WEIGHT = 0.5
+"""Weight of a XED sentence: its eight labels name several of the 28 each, so they say less."""
+
+
+def load_backbone(folder: Path) -> TextEncoder:
+    """Build a text encoder with a fresh label head from a pretrained transformers folder.
+
+    Raises:
+        InputError: the folder does not hold such a model.
+    """
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+
+    try:
+        backbone = build_backbone(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        weights = load_file(folder / "model.safetensors")
+    except Exception as error:  # each of the three readers has its own kind
+        raise InputError(f"{folder} holds no pretrained encoder (config.json, tokenizer.json, model.safetensors).") from error
+    backbone.load_state_dict({name: value for name, value in weights.items() if not name.startswith("pooler.")}, strict=False)
+    return TextEncoder(backbone, tokenizer, LABELS)
+
+
+def read_sentences(path: Path) -> list[dict[str, Any]]:
+    """Read one prepared split.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is missing or damaged; run training.prepare first.") from error
+
+
+def label_matrix(rows: list[dict[str, Any]]) -> Tensor:
+    """Label distributions (rows, 28), each summing to 1."""
+    matrix = torch.zeros(len(rows), len(LABELS))
+    for index, row in enumerate(rows):
+        for name, weight in row["labels"].items():
+            matrix[index, LABEL_INDEX[name]] = weight
+    return matrix / matrix.sum(1, keepdim=True).clamp(min=1e-9)
+
+
+def balanced_order(targets: Tensor, power: float, rng: np.random.Generator) -> list[int]:
+    """Draw an epoch of sentences, rare feelings more often: probability ~ (frequency of the leading label)^-power."""
+    leading = targets.argmax(1).numpy()
+    frequency = np.bincount(leading, minlength=len(LABELS))[leading].astype(float)
+    weight = frequency**-power
+    return rng.choice(len(leading), len(leading), p=weight / weight.sum()).tolist()
+
+
+def macro_f1(probability: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> float:
+    """Mean F1 over labels; probability and truth (rows, C), thresholds (C,)."""
+    guess = probability >= thresholds
+    hits = (guess & truth).sum(0)
+    return float(np.mean(2 * hits / np.maximum(guess.sum(0) + truth.sum(0), 1)))
+
+
+def best_thresholds(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Per-label threshold (C,) with the highest F1; to be chosen on dev, never on test."""
+    grid = np.linspace(0.04, 0.8, 39)
+    guess = probability[None] >= grid[:, None, None]  # (G, rows, C)
+    hits = (guess & truth).sum(1)
+    f1 = 2 * hits / np.maximum(guess.sum(1) + truth.sum(0), 1)
+    return grid[f1.argmax(0)]
+
+
+def to_seven(matrix: np.ndarray) -> np.ndarray:
+    """Sum label columns (rows, 28) into the seven groups (rows, 7), in the order of `SEVEN`."""
+    return np.stack([matrix[:, [LABEL_INDEX[n] for n in names]].sum(1) for names in SEVEN.values()], axis=1)
+
+
+@torch.inference_mode()
+def predict(encoder: TextEncoder, rows: list[dict[str, Any]], batch: int = 128) -> np.ndarray:
+    """Label probabilities (rows, 28)."""
+    encoder.eval()
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["text"]))
+    result = np.zeros((len(rows), len(LABELS)), dtype=np.float32)
+    for start in range(0, len(order), batch):
+        part = order[start : start + batch]
+        result[part] = encoder.encode([rows[i]["text"] for i in part]).label_probabilities.cpu().numpy()
+    return result
+
+
+def report(encoder: TextEncoder, dev: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, float]:
+    """F1 figures on GoEmotions: thresholds are chosen on dev and used on test."""
+    dev = [row for row in dev if row["source"] == "goemotions"]
+    dev_probability, test_probability = predict(encoder, dev), predict(encoder, test)
+    dev_truth, test_truth = label_matrix(dev).numpy() > 0, label_matrix(test).numpy() > 0
+    seven_dev, seven_test = to_seven(dev_probability), to_seven(test_probability)
+    seven_dev_truth = to_seven(dev_truth.astype(float)) > 0
+    seven_test_truth = to_seven(test_truth.astype(float)) > 0
+    leading = test_truth[np.arange(len(test)), test_probability.argmax(1)]
+    return {
+        "macro_f1_28": macro_f1(test_probability, test_truth, best_thresholds(dev_probability, dev_truth)),
+        "macro_f1_7": macro_f1(seven_test, seven_test_truth, best_thresholds(seven_dev, seven_dev_truth)),
+        "first_guess_is_a_label": float(leading.mean()),
+    }
+
+
+def train_epoch(
+    encoder: TextEncoder,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    data: tuple[list[str], Tensor, Tensor],
+    batches: list[list[int]],
+    description: str,
+) -> float:
+    """One pass over the drawn batches; returns the mean loss."""
+    texts, targets, weights = data
+    encoder.train()
+    device = next(encoder.parameters()).device
+    total = 0.0
+    for part in track(batches, description):
+        ids, mask = encoder.tokenize([texts[i] for i in part])
+        with torch.autocast(device.type, torch.bfloat16):
+            _, logits = encoder(ids.to(device), mask.to(device))
+        loss = functional.cross_entropy(logits.float(), targets[part].to(device), reduction="none")
+        loss = (loss * weights[part].to(device)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        total += loss.item()
+    return total / len(batches)
+
+
+@plain_errors
+def main(
+    text: Annotated[Path, typer.Option(help="folder written by training.prepare")],
+    backbone: Annotated[Path, typer.Option(help="folder of the pretrained encoder")],
+    out: Annotated[Path, typer.Option(help="where to write the fine-tuned encoder")],
+    epochs: int = 3,
+    batch: int = 48,
+    learning_rate: float = 1.5e-4,
+    balance: Annotated[float, typer.Option(help="0: as counted, 1: every label equally often")] = 0.4,
+    limit: Annotated[int, typer.Option(help="use only this many sentences (smoke run)")] = 0,
+    seed: int = 0,
+) -> None:
+    """Fine-tune the encoder; a run that was stopped goes on after its last whole epoch."""
+    rng = seed_everything(seed)
+    splits = {split: read_sentences(text / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    if limit:
+        splits = {split: rows[:limit] for split, rows in splits.items()}
+    rows = splits["train"]
+    texts, targets = [row["text"] for row in rows], label_matrix(rows)
+    weights = torch.tensor([1.0 if row["source"] == "goemotions" else XED_WEIGHT for row in rows])
+    encoder = load_backbone(backbone).to("cuda" if torch.cuda.is_available() else "cpu")
+    encoder.backbone.embeddings.word_embeddings.requires_grad_(False)
+    trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
+    steps = epochs * -(-len(rows) // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps + epochs, pct_start=0.06)
+    out.mkdir(parents=True, exist_ok=True)
+    saved = load_checkpoint(out / "checkpoint.pt")
+    first = 0
+    if saved:
+        encoder.load_state_dict(saved["encoder"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        first = saved["epoch"]
+    for epoch in range(first, epochs):
+        rng = np.random.default_rng([seed, epoch])
+        order = balanced_order(targets, balance, rng)
+        batches = list(bucket_batches([len(t) for t in texts], order, batch, random.Random(int(rng.integers(2**31)))))
+        loss = train_epoch(encoder, optimizer, schedule, (texts, targets, weights), batches, f"epoch {epoch + 1}")
+        figures = {"epoch": epoch + 1, "loss": loss, **report(encoder, splits["dev"], splits["test"])}
+        append_json_line(out / "log.jsonl", figures)
+        typer.echo(json.dumps(figures))
+        states = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
+        save_checkpoint(out / "checkpoint.pt", {k: v.state_dict() for k, v in states.items()} | {"epoch": epoch + 1})
+    save_text_encoder(encoder.eval().cpu(), out / "text_encoder")
+    typer.echo(f"Wrote {out / 'text_encoder'}.")
+
+
+if __name__ == "__main__":
+    typer.run(main)
