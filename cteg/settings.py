@@ -1,0 +1,72 @@
+"""The settings that the environment gives: the one place where CTEG reads it.
+
+`GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` are Gradio's own and stay with Gradio, which reads them when it starts the
+server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+DEFAULT_HEAD = "default"
+DATABASE_FILE = "ratings.sqlite3"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the app finds its files and keeps its data.
+
+    Attributes:
+        weights: Folder or Hub id of the weights; None for the bundled ones.
+        head: Name of a bundled head or path of a head file.
+        data_dir: Folder of the ratings, outside the working directory so that the web server cannot serve it.
+        database_url: SQLAlchemy URL of the ratings; None for `DATABASE_FILE` in the data folder.
+        event_log: Folder for one sealed file per rating; None for off.
+        ratings_repo: Hub dataset that ratings are uploaded to; None for off.
+        hub_token: Token for that dataset; never shown.
+    """
+
+    weights: str | None = None
+    head: str = DEFAULT_HEAD
+    data_dir: Path = field(default_factory=lambda: default_data_dir())
+    database_url: str | None = field(default=None, repr=False)
+    event_log: Path | None = None
+    ratings_repo: str | None = None
+    hub_token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings; an empty variable counts as not set.
+
+        Args:
+            environment: The variables, by name.
+        """
+
+        def value(name: str) -> str | None:
+            return environment.get(name, "").strip() or None
+
+        data_dir, event_log = value("CTEG_DATA_DIR"), value("CTEG_EVENT_LOG")
+        return cls(
+            weights=value("CTEG_WEIGHTS"),
+            head=value("CTEG_HEAD") or DEFAULT_HEAD,
+            data_dir=Path(data_dir).expanduser().absolute() if data_dir else default_data_dir(),
+            database_url=value("CTEG_DATABASE_URL"),
+            event_log=Path(event_log).expanduser().absolute() if event_log else None,
+            ratings_repo=value("CTEG_RATINGS_REPO"),
+            hub_token=value("HF_TOKEN"),
+        )
+
+    @property
+    def database_file(self) -> Path | None:
+        """The SQLite file of the ratings; None where `database_url` names another database."""
+        return None if self.database_url else self.data_dir / DATABASE_FILE
+
+
+def default_data_dir() -> Path:
+    """Return the per-user data folder of this computer."""
+    return Path(platformdirs.user_data_dir("cteg", appauthor=False))

@@ -1,0 +1,175 @@
+"""What the page and the web API can do, and the one place where their input is checked.
+
+Gradio does not check what arrives over HTTP, so every value is checked here, before the model or the database is
+touched. Errors that are meant for people become one sentence; anything else becomes an incident number, with the
+details in the log only.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+import numpy as np
+import orjson
+
+from cteg.clip import Clip
+from cteg.errors import CtegError, StudyError
+from cteg.study.store import check_identifier
+from cteg.ui.services import Services
+
+logger = logging.getLogger(__name__)
+
+INT16_MAX = 32767
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def at_the_edge(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Turn every error of `function` into a `gr.Error` with one sentence and no internals."""
+
+    @functools.wraps(function)
+    def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except CtegError as error:
+            logger.info("refused: %s", error)
+            raise gr.Error(str(error), title="Not possible", print_exception=False) from None
+        except Exception:
+            incident = secrets.token_hex(4)
+            logger.exception("incident %s", incident)
+            sentence = f"Something went wrong on the server; please try again (incident {incident})."
+            raise gr.Error(sentence, title="Error", print_exception=False) from None
+
+    return guarded
+
+
+class Actions:
+    """The callbacks of the page and of the web API.
+
+    Args:
+        services: What they work with.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @at_the_edge
+    def generate(self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7) -> dict:
+        """Perform a sentence as several different facial animations.
+
+        Args:
+            text: The sentence, 1 to 500 characters.
+            samples: How many different performances, 1 to 8.
+            temperature: How much they may differ, 0 to 2.
+            seed: 0 to 2147483647; sample i uses seed + i, so it does not depend on `samples`.
+
+        Returns:
+            `{"text", "temperature", "weights", "space", "fps", "clips": [{"seed", "frames", "coefficients"}]}` where
+            `coefficients` is a list of frames with 53 numbers each (`cteg.layout.COEFFICIENT_NAMES`), exactly the
+            float32 values of the model.
+        """
+        clips = self._clips(text, samples, temperature, seed)
+        return {
+            **_shared(clips),
+            "clips": [
+                {"seed": clip.seed, "frames": len(clip), "coefficients": _exact_lists(clip.coefficients)}
+                for clip in clips
+            ],
+        }
+
+    @at_the_edge
+    def generate_for_page(self, text: Any, samples: Any, temperature: Any, seed: Any, rater: Any) -> dict:
+        """Perform a sentence for the player and record the clips, so that this rater can rate them.
+
+        Returns:
+            The value of the player: the clips as base64 of little-endian int16 times `scale`, each with the token that
+            its rating needs; tokens are null and `notice` says why where ratings cannot be taken.
+        """
+        check_identifier(rater, "rater")
+        clips = self._clips(text, samples, temperature, seed)
+        tokens: list[str | None] = [None] * len(clips)
+        notice = ""
+        try:
+            tokens = list(self._services.store.register(rater, clips))
+        except StudyError as error:
+            notice = str(error)
+        return {
+            **_shared(clips),
+            "run": secrets.token_hex(8),
+            "seed": clips[0].seed,
+            "notice": notice,
+            "clips": [
+                {"seed": clip.seed, "token": token, **_packed(clip)} for clip, token in zip(clips, tokens, strict=True)
+            ],
+        }
+
+    @at_the_edge
+    def rate(self, token: str, rater: str, score: int | None, rating: str = "", text: str = "") -> dict:
+        """Store how well a face fits its sentence.
+
+        Args:
+            token: The token of the clip.
+            rater: The rater that the clip was made for.
+            score: 1 (not at all) to 5 (perfectly); null withdraws the rating.
+            rating: Random id of this rating, so that sending it twice stores it once.
+            text: The sentence, only if it may be kept with the rating.
+
+        Returns:
+            `{"rating", "sequence", "score"}` as stored.
+        """
+        receipt = self._services.store.rate(token, rater, score, rating, text)
+        return {"rating": receipt.id, "sequence": receipt.sequence, "score": receipt.score}
+
+    def health(self) -> dict[str, str]:
+        """Return the state of the app: `status` is `ok` only when sentences can be performed and ratings stored."""
+        report = {"model": self._services.generator.status, "store": "ok", "notice": ""}
+        try:
+            self._services.store.check()
+        except StudyError as error:
+            report.update(store="off", notice=str(error))
+        if report["model"] == "unavailable":
+            report["notice"] = "The model is unavailable, so no sentence can be performed at the moment."
+        healthy = report["model"] == "ready" and report["store"] == "ok"
+        return {"status": "ok" if healthy else "degraded", **report, "version": self._services.version}
+
+    def _clips(self, text: Any, samples: Any, temperature: Any, seed: Any) -> list[Clip]:
+        """Check a request, then have it performed; a bad request never waits for the model."""
+        from cteg.sampling import check_settings  # these two import torch, which loads in the background
+        from cteg.text import check_text
+
+        text = check_text(text)
+        settings = check_settings(samples, temperature, seed)
+        return self._services.generator.get().generate(
+            text, samples=settings.samples, temperature=settings.temperature, seed=settings.seed
+        )
+
+
+def _shared(clips: list[Clip]) -> dict[str, Any]:
+    """Return what all clips of a request have in common."""
+    first = clips[0]
+    return {
+        "text": first.text,
+        "temperature": float(first.temperature),
+        "weights": first.weights,
+        "space": first.space,
+        "fps": float(first.fps),
+    }
+
+
+def _exact_lists(coefficients: np.ndarray) -> list[list[float]]:
+    """Return (T, 53) float32 as lists whose numbers read back as the same float32, in their shortest form."""
+    return orjson.loads(orjson.dumps(coefficients, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _packed(clip: Clip) -> dict[str, Any]:
+    """Return a clip for the player: int16 steps of 1/32767 of its largest coefficient, a third of float32 as JSON."""
+    scale = float(np.abs(clip.coefficients).max()) / INT16_MAX or 1.0
+    steps = np.rint(clip.coefficients / scale).astype("<i2")
+    return {"frames": len(clip), "scale": scale, "data": base64.b64encode(steps.tobytes()).decode()}

@@ -1,0 +1,111 @@
+"""What the app works with: handed in, so that the page can be built and tested without weights."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from cteg.clip import Clip
+from cteg.errors import CtegError, WeightsError
+from cteg.face.rig import HEADS_DIR
+from cteg.settings import Settings
+from cteg.study.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Generator(Protocol):
+    """Anything that performs a sentence."""
+
+    name: str
+
+    def generate(self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7) -> list[Clip]:
+        """Return `samples` clips of one sentence."""
+        ...
+
+
+class GeneratorHandle:
+    """A generator that loads in the background, so that the page is up at once.
+
+    Args:
+        load: Makes the generator; runs once, in a thread of its own.
+    """
+
+    def __init__(self, load: Callable[[], Generator]) -> None:
+        self._load = load
+        self._done = threading.Event()
+        self._started = threading.Lock()
+        self._generator: Generator | None = None
+        self._refusal = ""
+
+    @property
+    def status(self) -> Literal["loading", "ready", "unavailable"]:
+        """Whether the generator can be used yet."""
+        if not self._done.is_set():
+            return "loading"
+        return "unavailable" if self._generator is None else "ready"
+
+    def start(self) -> None:
+        """Begin to load, unless that was begun before."""
+        if self._started.acquire(blocking=False):
+            threading.Thread(target=self._run, name="load-generator", daemon=True).start()
+
+    def get(self) -> Generator:
+        """Return the generator, waiting for it while it loads.
+
+        Raises:
+            WeightsError: It could not be loaded; the message names the cause where it is one for users.
+        """
+        self.start()
+        self._done.wait()
+        if self._generator is None:
+            raise WeightsError(f"The model is unavailable. {self._refusal}".strip())
+        return self._generator
+
+    def _run(self) -> None:
+        try:
+            self._generator = self._load()
+        except CtegError as error:
+            logger.error("the model is unavailable: %s", error)
+            self._refusal = str(error)
+        except Exception:  # whatever a broken installation raises: the page stays up and says so
+            logger.exception("the model is unavailable")
+        finally:
+            self._done.set()
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that the app needs.
+
+    Attributes:
+        generator: Performs sentences.
+        rig_path: The head that the player shows.
+        store: Keeps the ratings.
+        settings: Where data lies; the app blocks its folder for the web server.
+        version: Version of CTEG, shown by `/health`.
+    """
+
+    generator: GeneratorHandle
+    rig_path: Path
+    store: Store
+    settings: Settings = field(default_factory=Settings)
+    version: str = ""
+
+
+def head_path(settings: Settings) -> Path:
+    """Return the file of the configured head.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    path = Path(settings.head)
+    if path.suffix != ".safetensors":
+        path = HEADS_DIR / f"{settings.head}.safetensors"
+    if not path.is_file():
+        raise WeightsError(f"There is no head '{settings.head}'.")
+    return path
