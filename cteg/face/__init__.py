@@ -1,0 +1,1 @@
+"""The face: the rig that turns coefficients into vertices, and pictures of it without a GPU."""

@@ -1,0 +1,253 @@
+"""A small software renderer: pictures of a head from numpy and numba alone, on any machine.
+
+    posed vertices ──► camera ──► z-buffer (triangle per pixel) ──► shading in linear light ──► 2x2 average ──► sRGB
+
+The light is a portrait set: warm key from the upper left of the picture, cool fill, rim from behind, sky and ground,
+darkened by the baked occlusion. Skin gets a soft reddish edge of the shadow (wrapped diffuse light, wider for red).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cteg.errors import InputError
+from cteg.face.rig import Rig, vertex_normals
+
+# Dimensions: T frames, V vertices, F triangles, P pixels of one side at twice the asked size.
+
+SUPERSAMPLING = 2
+MAX_SIZE = 2048
+FIELD_OF_VIEW = math.radians(16)
+"""Narrow, like a portrait lens: a wide lens swells the nose."""
+
+FRAME_FILL = 0.92
+"""Share of the picture height that the head takes at most."""
+
+
+def _direction(x: float, y: float, z: float) -> NDArray[np.float64]:
+    """Return a unit vector (3,)."""
+    vector = np.array([x, y, z], dtype=np.float64)
+    return vector / np.linalg.norm(vector)
+
+
+KEY_DIRECTION = _direction(-0.55, 0.55, 0.75)
+FILL_DIRECTION = _direction(0.85, 0.05, 0.55)
+RIM_DIRECTION = _direction(0.55, 0.45, -0.75)
+KEY_COLOR = np.array([1.02, 0.96, 0.88])
+FILL_COLOR = np.array([0.22, 0.25, 0.30])
+RIM_COLOR = np.array([0.55, 0.58, 0.62])
+SKY_COLOR = np.array([0.34, 0.36, 0.40])
+GROUND_COLOR = np.array([0.20, 0.16, 0.14])
+SKIN_WRAP = np.array([0.32, 0.16, 0.10])
+"""How far the key light reaches round the edge of the shadow per channel: a cheap stand-in for light inside skin."""
+
+BACKGROUND_TOP = np.array([214, 220, 228])
+BACKGROUND_BOTTOM = np.array([182, 190, 202])
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera that looks at the head from the front, turned by yaw and pitch.
+
+    Attributes:
+        target: (3,) point in the middle of the picture, metres.
+        distance: Metres from the target.
+        yaw: Radians; positive shows more of the head's left side (camera moves to +x).
+        pitch: Radians; positive looks down from above.
+    """
+
+    target: NDArray[np.float64]
+    distance: float
+    yaw: float = 0.0
+    pitch: float = 0.0
+
+    @classmethod
+    def framing(cls, rig: Rig, yaw: float = 0.0, pitch: float = 0.0) -> Camera:
+        """Place the camera so that the whole neutral head fits the picture."""
+        low, high = rig.neutral.min(axis=0).astype(np.float64), rig.neutral.max(axis=0).astype(np.float64)
+        half = (high[1] - low[1]) / 2 / FRAME_FILL
+        return cls((low + high) / 2, half / math.tan(FIELD_OF_VIEW / 2), yaw, pitch)
+
+    def axes(self) -> NDArray[np.float64]:
+        """Return the rows right, up, backward (towards the camera) as (3, 3)."""
+        sin_yaw, cos_yaw = math.sin(self.yaw), math.cos(self.yaw)
+        sin_pitch, cos_pitch = math.sin(self.pitch), math.cos(self.pitch)
+        backward = np.array([sin_yaw * cos_pitch, sin_pitch, cos_yaw * cos_pitch])
+        right = np.array([cos_yaw, 0.0, -sin_yaw])
+        return np.stack([right, np.cross(backward, right), backward])
+
+    def project(self, vertices: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
+        """Return (V, 3): x and y in pixels (y down) and the distance along the view in metres (smaller is nearer)."""
+        local = (vertices - self.target) @ self.axes().T
+        depth = self.distance - local[:, 2]
+        scale = pixels / 2 / math.tan(FIELD_OF_VIEW / 2) / depth
+        x, y = pixels / 2 + local[:, 0] * scale, pixels / 2 - local[:, 1] * scale
+        return np.stack([x, y, depth], axis=1).astype(np.float32)
+
+
+def render_frames(
+    rig: Rig,
+    coefficients: NDArray[np.floating],
+    size: int = 512,
+    yaw_degrees: float = 0.0,
+    pitch_degrees: float = 0.0,
+) -> NDArray[np.uint8]:
+    """Draw a head at every frame.
+
+    Args:
+        rig: The head.
+        coefficients: (T, 53), or (53,) for one frame.
+        size: Width and height in pixels, 16...2048.
+        yaw_degrees: Turn of the camera; positive shows more of the head's left side.
+        pitch_degrees: Positive looks down from above.
+
+    Returns:
+        (T, size, size, 3) uint8, sRGB.
+
+    Raises:
+        InputError: The size or the coefficients cannot be used.
+    """
+    if not 16 <= size <= MAX_SIZE:
+        raise InputError(f"A picture needs a size of 16 to {MAX_SIZE} pixels, got {size}.")
+    camera = Camera.framing(rig, math.radians(yaw_degrees), math.radians(pitch_degrees))
+    posed = rig.vertices(coefficients)
+    return np.stack([render_vertices(rig, vertices, camera, size) for vertices in posed])
+
+
+def render_vertices(rig: Rig, vertices: NDArray[np.float32], camera: Camera, size: int) -> NDArray[np.uint8]:
+    """Draw one pose (V, 3) of a head as (size, size, 3) uint8 sRGB."""
+    pixels = size * SUPERSAMPLING
+    normals = vertex_normals(vertices[None], rig.triangles)[0]
+    triangles = rig.triangles.astype(np.int32)
+    hit, weights = rasterise(camera.project(vertices, pixels), triangles, pixels)
+    eye = camera.target + camera.distance * camera.axes()[2]
+    material = np.concatenate(
+        [to_linear(rig.color), rig.occlusion[:, None] / 255.0, rig.gloss[:, None] / 255.0], axis=1
+    ).astype(np.float32)
+    # The lamps turn with the camera, so that a turned head is lit like a front one.
+    to_world = camera.axes().T
+    lamps = np.stack([to_world @ KEY_DIRECTION, to_world @ FILL_DIRECTION, to_world @ RIM_DIRECTION])
+    light = _shade(hit, weights, triangles, vertices, normals, material, lamps, eye, _background(pixels))
+    average = light.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean(axis=(1, 3))
+    return to_srgb(average)
+
+
+def rasterise(
+    screen: NDArray[np.float32], triangles: NDArray[np.int32], pixels: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Find the nearest front-facing triangle of every pixel.
+
+    Args:
+        screen: (V, 3), x and y in pixels, depth (smaller is nearer).
+        triangles: (F, 3), counter-clockwise seen from outside.
+        pixels: Width and height P.
+
+    Returns:
+        Triangle index (P, P) int32, -1 where there is none, and the barycentric weights (P, P, 3) of its corners.
+    """
+    return _rasterise(screen.astype(np.float32), triangles.astype(np.int32), pixels)
+
+
+def to_linear(color: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Turn sRGB bytes into linear light 0...1."""
+    value = color.astype(np.float32) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def to_srgb(light: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Turn linear light into sRGB bytes; light above 1 is clipped."""
+    value = np.clip(light, 0.0, 1.0)
+    value = np.where(value <= 0.0031308, value * 12.92, 1.055 * np.maximum(value, 1e-9) ** (1 / 2.4) - 0.055)
+    return (value * 255 + 0.5).astype(np.uint8)
+
+
+def _background(pixels: int) -> NDArray[np.float32]:
+    """Return a soft vertical gradient (P, P, 3) in linear light."""
+    blend = np.linspace(0, 1, pixels)[:, None]
+    column = to_linear(((1 - blend) * BACKGROUND_TOP + blend * BACKGROUND_BOTTOM).astype(np.uint8))
+    return np.repeat(column[:, None], pixels, axis=1)
+
+
+@njit(cache=True)
+def _rasterise(screen, triangles, pixels):
+    """Compiled body of `rasterise`."""
+    hit = np.full((pixels, pixels), -1, dtype=np.int32)
+    weights = np.zeros((pixels, pixels, 3), dtype=np.float32)
+    nearest = np.full((pixels, pixels), np.inf, dtype=np.float32)
+    for index in range(triangles.shape[0]):
+        a, b, c = triangles[index, 0], triangles[index, 1], triangles[index, 2]
+        ax, ay, bx, by, cx, cy = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area >= 0.0:  # y points down on the screen: a front face is clockwise there
+            continue
+        first_x, last_x = max(0, int(np.ceil(min(ax, bx, cx) - 0.5))), min(pixels - 1, int(max(ax, bx, cx) - 0.5))
+        first_y, last_y = max(0, int(np.ceil(min(ay, by, cy) - 0.5))), min(pixels - 1, int(max(ay, by, cy) - 0.5))
+        for y in range(first_y, last_y + 1):
+            for x in range(first_x, last_x + 1):
+                px, py = x + 0.5, y + 0.5
+                wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area
+                wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area
+                wc = 1.0 - wa - wb
+                if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                    continue
+                depth = wa * screen[a, 2] + wb * screen[b, 2] + wc * screen[c, 2]
+                if depth < nearest[y, x]:
+                    nearest[y, x] = depth
+                    hit[y, x] = index
+                    weights[y, x, 0], weights[y, x, 1], weights[y, x, 2] = wa, wb, wc
+    return hit, weights
+
+
+@njit(cache=True)
+def _shade(hit, weights, triangles, vertices, normals, material, lamps, eye, background):
+    """Return the picture (P, P, 3) in linear light; material columns: red, green, blue, occlusion, gloss."""
+    pixels = hit.shape[0]
+    picture = background.copy()
+    point, normal, surface, view, half = np.zeros(3), np.zeros(3), np.zeros(5), np.zeros(3), np.zeros(3)
+    for y in range(pixels):
+        for x in range(pixels):
+            index = hit[y, x]
+            if index < 0:
+                continue
+            point[:], normal[:], surface[:] = 0.0, 0.0, 0.0
+            for corner in range(3):
+                vertex, weight = triangles[index, corner], weights[y, x, corner]
+                for axis in range(3):
+                    point[axis] += weight * vertices[vertex, axis]
+                    normal[axis] += weight * normals[vertex, axis]
+                for part in range(5):
+                    surface[part] += weight * material[vertex, part]
+            length = math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + 1e-12
+            normal /= length
+            view[:] = eye - point
+            view /= math.sqrt(view[0] ** 2 + view[1] ** 2 + view[2] ** 2)
+            occlusion, gloss = surface[3], surface[4]
+            key = normal[0] * lamps[0, 0] + normal[1] * lamps[0, 1] + normal[2] * lamps[0, 2]
+            fill = normal[0] * lamps[1, 0] + normal[1] * lamps[1, 1] + normal[2] * lamps[1, 2]
+            rim = normal[0] * lamps[2, 0] + normal[1] * lamps[2, 1] + normal[2] * lamps[2, 2]
+            facing = max(0.0, normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2])
+            half[:] = view + lamps[0]
+            half /= math.sqrt(half[0] ** 2 + half[1] ** 2 + half[2] ** 2)
+            shine = max(0.0, normal[0] * half[0] + normal[1] * half[1] + normal[2] * half[2])
+            exponent = 14.0 + 260.0 * gloss * gloss
+            fresnel = 0.25 + 0.75 * (1.0 - facing) ** 4
+            specular = gloss * (0.25 + 1.9 * gloss) * shine**exponent * math.sqrt(occlusion)
+            edge = max(0.0, rim) * (1.0 - facing) ** 2 * occlusion
+            sky = 0.5 + 0.5 * normal[1]
+            shadow = 0.35 + 0.65 * occlusion
+            for channel in range(3):
+                wrap = SKIN_WRAP[channel] * (1.0 - gloss)
+                lit = max(0.0, (key + wrap) / (1.0 + wrap))
+                ambient = (GROUND_COLOR[channel] * (1.0 - sky) + SKY_COLOR[channel] * sky) * occlusion
+                diffuse = ambient + KEY_COLOR[channel] * lit * shadow + FILL_COLOR[channel] * max(0.0, fill) * shadow
+                picture[y, x, channel] = (
+                    surface[channel] * diffuse
+                    + specular * KEY_COLOR[channel]
+                    + edge * RIM_COLOR[channel] * (0.3 + surface[channel]) * fresnel
+                )
+    return picture

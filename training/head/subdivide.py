@@ -1,0 +1,130 @@
+"""Refine quads where the face moves, as one linear operator from source vertices to refined vertices.
+
+One Catmull-Clark step gives smooth positions; only chosen quads are split in four. A whole quad beside a split one
+becomes a polygon through the shared edge point, so there are no cracks. Because the operator is linear it carries every
+shape along: refined displacement = operator @ source displacement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+# Dimensions: N source vertices, Q quads, E edges, V refined vertices, F triangles.
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A refined surface.
+
+    Attributes:
+        operator: (V, N) sparse, refined positions = operator @ source positions.
+        triangles: (F, 3) int.
+        origin: (V,) source vertex that a refined vertex stands for, or -1 for edge and face points.
+    """
+
+    operator: sparse.csr_matrix
+    triangles: NDArray[np.intp]
+    origin: NDArray[np.intp]
+
+
+def refine(quads: NDArray[np.intp], split: NDArray[np.bool_], vertex_count: int) -> Refined:
+    """Apply one Catmull-Clark step to `quads` (Q, 4) and split those where `split` (Q,) is True."""
+    edges, quad_edges = _edges(quads)
+    face_points = _rows(quads, np.full(4, 0.25), vertex_count)
+    edge_faces = sparse.csr_matrix(
+        (np.ones(quads.size), (quad_edges.ravel(), np.repeat(np.arange(len(quads)), 4))), (len(edges), len(quads))
+    )
+    border = np.asarray(edge_faces.sum(axis=1)).ravel() < 2
+    middle = _rows(edges, np.full(2, 0.5), vertex_count)
+    inner = 0.5 * middle + 0.25 * edge_faces @ face_points
+    edge_points = sparse.diags(border.astype(float)) @ middle + sparse.diags((~border).astype(float)) @ inner
+    vertex_points = _vertex_points(quads, edges, border, face_points, middle, vertex_count)
+    everything = sparse.vstack([vertex_points, edge_points, face_points]).tocsr()
+    triangles = _triangles(quads, quad_edges, split, vertex_count, len(edges))
+    used = np.unique(triangles)
+    renumber = np.full(everything.shape[0], -1)
+    renumber[used] = np.arange(len(used))
+    origin = np.where(used < vertex_count, used, -1)
+    return Refined(everything[used], renumber[triangles], origin)
+
+
+def _edges(quads: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return unique edges (E, 2) and the edge (Q, 4) between corner k and k + 1 of every quad."""
+    pairs = np.stack([quads, np.roll(quads, -1, axis=1)], axis=2).reshape(-1, 2)
+    edges, inverse = np.unique(np.sort(pairs, axis=1), axis=0, return_inverse=True)
+    return edges, inverse.reshape(quads.shape)
+
+
+def _rows(index: NDArray[np.intp], weights: NDArray[np.float64], columns: int) -> sparse.csr_matrix:
+    """Return a sparse matrix whose row r holds `weights` at the columns `index[r]`."""
+    rows = np.repeat(np.arange(len(index)), index.shape[1])
+    return sparse.csr_matrix((np.tile(weights, len(index)), (rows, index.ravel())), (len(index), columns))
+
+
+def _vertex_points(
+    quads: NDArray[np.intp],
+    edges: NDArray[np.intp],
+    border: NDArray[np.bool_],
+    face_points: sparse.csr_matrix,
+    middle: sparse.csr_matrix,
+    vertex_count: int,
+) -> sparse.csr_matrix:
+    """Return the moved source vertices: (Q + 2R + (n - 3) P) / n inside, (1, 6, 1) / 8 along a border."""
+    to_quads = _rows(quads, np.ones(4), vertex_count).T.tocsr()
+    to_edges = _rows(edges, np.ones(2), vertex_count).T.tocsr()
+    valence = np.maximum(np.asarray(to_quads.sum(axis=1)).ravel(), 1)
+    edge_valence = np.maximum(np.asarray(to_edges.sum(axis=1)).ravel(), 1)
+    identity = sparse.identity(vertex_count)
+    inside = (
+        sparse.diags(1 / valence**2) @ to_quads @ face_points
+        + sparse.diags(2 / (valence * edge_valence)) @ to_edges @ middle
+        + sparse.diags((valence - 3) / valence) @ identity
+    )
+    border_edges = to_edges @ sparse.diags(border.astype(float))
+    border_count = np.asarray(border_edges.sum(axis=1)).ravel()
+    # Half of the vertex plus a quarter of each of the two border edges' middles is (1, 6, 1) / 8.
+    along = 0.5 * identity + 0.25 * border_edges @ middle
+    smooth_border = border_count == 2
+    corner = (border_count > 0) & ~smooth_border
+    plain = border_count == 0
+    return (
+        sparse.diags(plain.astype(float)) @ inside
+        + sparse.diags(smooth_border.astype(float)) @ along
+        + sparse.diags(corner.astype(float)) @ identity
+    )
+
+
+def _triangles(
+    quads: NDArray[np.intp],
+    quad_edges: NDArray[np.intp],
+    split: NDArray[np.bool_],
+    vertex_count: int,
+    edge_count: int,
+) -> NDArray[np.intp]:
+    """Return triangles over (vertex, edge, face) points: split quads in eight, their neighbours as polygons."""
+    edge_points = vertex_count + quad_edges
+    edge_is_split = np.zeros(edge_count, dtype=bool)
+    edge_is_split[quad_edges[split]] = True
+    triangles: list[tuple[int, int, int]] = []
+    for quad in range(len(quads)):
+        corners, mids = quads[quad], edge_points[quad]
+        if split[quad]:
+            centre = vertex_count + edge_count + quad
+            for k in range(4):
+                # The diagonal from the corner to the middle keeps the four small quads symmetric.
+                triangles += [(corners[k], mids[k], centre), (corners[k], centre, mids[k - 1])]
+            continue
+        polygon: list[int] = []
+        for k in range(4):
+            polygon.append(corners[k])
+            if edge_is_split[quad_edges[quad, k]]:
+                polygon.append(mids[k])
+        if len(polygon) > 4:  # start the fan at an edge point, or its triangles would lie on one line
+            start = next(i for i, vertex in enumerate(polygon) if vertex >= vertex_count)
+            polygon = polygon[start:] + polygon[:start]
+        triangles += [(polygon[0], polygon[i], polygon[i + 1]) for i in range(1, len(polygon) - 1)]
+    return np.array(triangles, dtype=np.intp)
