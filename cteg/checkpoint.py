@@ -62,8 +62,17 @@ def expand_tensors(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_tensors(path: Path, module: nn.Module) -> None:
-    """Fill `module` from a safetensors file; names, shapes and finiteness are checked before anything is changed."""
+def save_module(module: nn.Module, path: Path) -> None:
+    """Write the tensors of a module in half precision."""
+    save_file(compress_tensors(module.state_dict(), as_8_bit=False), path)
+
+
+def load_module(path: Path, module: nn.Module) -> None:
+    """Fill a module from a safetensors file; names, shapes and finiteness are checked before anything is changed.
+
+    Raises:
+        WeightsError: the file is missing, damaged, of another shape or not finite.
+    """
     try:
         tensors = expand_tensors(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
@@ -120,7 +129,7 @@ def load_text_encoder(folder: Path) -> TextEncoder:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         raise WeightsError("The text encoder's configuration or tokenizer is missing or damaged.") from error
-    _read_tensors(folder / _MODEL, encoder)
+    load_module(folder / _MODEL, encoder)
     return encoder.eval().requires_grad_(False)
 
 
@@ -132,7 +141,7 @@ def save_pretrained(model: CTEG, encoder: TextEncoder, folder: str | Path, name:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / _CONFIG, {"format": FORMAT, "name": name, "model": dataclasses.asdict(model.config)})
-    save_file(compress_tensors(model.state_dict(), as_8_bit=False), folder / _MODEL)
+    save_module(model, folder / _MODEL)
     save_text_encoder(encoder, folder / "text_encoder")
     write_manifest(folder)
     return folder
@@ -152,7 +161,7 @@ def load_pretrained(source: str | Path) -> tuple[CTEG, TextEncoder, str]:
     if not isinstance(config.get("model"), dict):
         raise WeightsError(f"The file {_CONFIG} of the weights does not describe a model.")
     model = CTEG(CTEGConfig.from_dict(config["model"]))
-    _read_tensors(folder / _MODEL, model)
+    load_module(folder / _MODEL, model)
     encoder = load_text_encoder(folder / "text_encoder")
     if encoder.size != model.config.text_size:
         raise WeightsError(f"The text encoder has width {encoder.size}, the model expects {model.config.text_size}.")

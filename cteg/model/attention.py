@@ -24,12 +24,6 @@ class KeyValues:
     values: Tensor
     length: int = 0
 
-    @classmethod
-    def empty(cls, batch: int, heads: int, capacity: int, head_size: int, like: Tensor) -> KeyValues:
-        """Allocate room for `capacity` positions, on the device and in the type of `like`."""
-        shape = (batch, heads, capacity, head_size)
-        return cls(like.new_zeros(shape), like.new_zeros(shape))
-
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store new positions (B, A, n, H/A) and return all keys and values so far."""
         end = self.length + keys.shape[2]
@@ -66,9 +60,15 @@ class Attention(nn.Module):
         """(B, N, H) -> (B, A, N, H/A)."""
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def memory(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Project attended states (B, L, memory_size) to keys and values (B, A, L, H/A), once per sentence."""
-        return self.split(self.key(states)), self.split(self.value(states))
+    def memory(self, states: Tensor, rows: int | None = None) -> tuple[Tensor, Tensor]:
+        """Project attended states (B, L, memory_size) to keys and values (B, A, L, H/A).
+
+        With `rows`, one sentence (B = 1) is shared by that many sequences without being copied.
+        """
+        keys, values = self.split(self.key(states)), self.split(self.value(states))
+        if rows is None:
+            return keys, values
+        return keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
         """Attend from `query` (B, N, H) to given keys and values; `mask` is True where a key may be seen."""

@@ -18,6 +18,10 @@ from cteg.model.latent import LatentPast
 from cteg.model.layers import ContextLayer, CVADLayer, DrawLatent, LatentTrace, LayerPast
 
 
+STOP_BIAS = -4.0
+"""First log-odds of ending with a frame: untrained clips last some 55 frames, like EmoAva's average of 52."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Teacher-forced output for N steps.
@@ -42,7 +46,7 @@ class DecodingState:
     """A batch of sequences while it is decoded with caches; frames themselves are kept by the caller."""
 
     layers: list[LayerPast]
-    text_mask: Tensor
+    text_mask: Tensor | None  # None where every token is real
     channel_total: Tensor  # (B, 1, 53), sum of all frames so far, for the causal EwA
     frame_count: int = 0
     step: int = 0
@@ -81,6 +85,7 @@ class CTEG(nn.Module):
         self.head = nn.Linear(size, config.frames_per_step * D, bias=False)
         self.guided_head = nn.Linear(size, config.frames_per_step * D, bias=False)
         self.stop_head = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, config.frames_per_step))
+        nn.init.constant_(self.stop_head[-1].bias, STOP_BIAS)
 
     # -- input and output ------------------------------------------------------------------------------------------
 
@@ -115,7 +120,15 @@ class CTEG(nn.Module):
 
     # -- training --------------------------------------------------------------------------------------------------
 
-    def forward(self, frames: Tensor, valid: Tensor, text: Tensor, text_mask: Tensor, noise: list[Tensor]) -> Prediction:
+    def forward(
+        self,
+        frames: Tensor,
+        valid: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        noise: list[Tensor],
+        input_offset: Tensor | None = None,
+    ) -> Prediction:
         """Teacher-forced pass over whole sequences.
 
         Args:
@@ -124,6 +137,8 @@ class CTEG(nn.Module):
             text: (B, L, text_size) hidden states of the text encoder.
             text_mask: (B, L), True for real tokens.
             noise: One standard normal (B, N, Z) per CVAD layer.
+            input_offset: (B, N, 53) in model units, added to what the model sees of each step but not to what it must
+                predict, so that it learns to come back from its own small errors.
 
         Returns:
             Predictions for all N steps, in model units.
@@ -131,6 +146,8 @@ class CTEG(nn.Module):
         steps = frames.shape[1] // self.config.frames_per_step
         scaled = self.scale(frames)
         start = torch.zeros_like(scaled[:, : self.config.frames_per_step])  # the first frame in model units
+        if input_offset is not None:
+            scaled = scaled + input_offset.repeat_interleave(self.config.frames_per_step, dim=1)
         known = torch.cat([start, scaled], dim=1)  # (B, (N+1)*K, 53)
         seen = torch.cat([torch.ones_like(valid[:, : self.config.frames_per_step]), valid], dim=1)
         states = self.embed_sequence(known, seen)
@@ -164,20 +181,26 @@ class CTEG(nn.Module):
         """Whether cached decoding equals recomputing the prefix: not for the global EwA, whose past changes."""
         return self.config.expression_attention != "global"
 
-    def start(self, text: Tensor, text_mask: Tensor) -> DecodingState:
-        """Prepare cached decoding: text (B, L, text_size), text_mask (B, L) True for real tokens."""
+    def start(self, text: Tensor, text_mask: Tensor, rows: int) -> DecodingState:
+        """Prepare cached decoding of `rows` sequences.
+
+        Args:
+            text: (1, L, text_size) for one sentence shared by all rows, or (rows, L, text_size).
+            text_mask: (1, L) or (rows, L), True for real tokens.
+            rows: R, sequences decoded together.
+        """
         config = self.config
-        batch, head_size = text.shape[0], config.hidden_size // config.heads
-        steps = self.positions.shape[0]
+        shape = (rows, config.heads, self.positions.shape[0], config.hidden_size // config.heads)
 
         def room() -> KeyValues:
-            return KeyValues.empty(batch, config.heads, steps, head_size, text)
+            return KeyValues(text.new_zeros(shape), text.new_zeros(shape))
 
-        pasts = [layer.start(room(), text) for layer in self.context_layers]
+        pasts = [layer.start(room(), text, rows) for layer in self.context_layers]
         for layer in self.layers:
-            latent = LatentPast(room(), text.new_zeros(batch, 1, config.hidden_size))
-            pasts.append(layer.start(room(), latent, text))
-        return DecodingState(pasts, text_mask[:, None, None, :], text.new_zeros(batch, 1, D))
+            latent = LatentPast(room(), text.new_zeros(rows, 1, config.hidden_size))
+            pasts.append(layer.start(room(), latent, text, rows))
+        mask = None if bool(text_mask.all()) else text_mask[:, None, None, :].expand(rows, -1, -1, -1)
+        return DecodingState(pasts, mask, text.new_zeros(rows, 1, D))
 
     def step(self, newest: Tensor, state: DecodingState, draw: DrawLatent) -> tuple[Tensor, Tensor]:
         """Write the next K frames, given the newest K known ones.

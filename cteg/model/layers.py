@@ -55,9 +55,9 @@ class ContextLayer(nn.Module):
         states = self.text_attention.to_memory(states, self.text_attention.memory(text), text_mask)
         return self.feed_forward(states)
 
-    def start(self, own: KeyValues, text: Tensor) -> LayerPast:
-        """Prepare decoding of one sentence (B, L, text_size)."""
-        return LayerPast(own, self.text_attention.memory(text))
+    def start(self, own: KeyValues, text: Tensor, rows: int) -> LayerPast:
+        """Prepare decoding of `rows` sequences; arguments as in `CTEG.start`."""
+        return LayerPast(own, self.text_attention.memory(text, rows))
 
     def step(self, state: Tensor, past: LayerPast, text_mask: Tensor | None) -> Tensor:
         """The forward pass for the next step alone, (B, 1, H)."""
@@ -123,9 +123,10 @@ class CVADLayer(nn.Module):
         lifted = self.up(z)
         return self.guided_feed_forward(lifted if below is None else lifted + below)
 
-    def start(self, own: KeyValues, latent: LatentPast, text: Tensor) -> LayerPast:
-        """Prepare decoding of one sentence (B, L, text_size)."""
-        return LayerPast(own, self.text_attention.memory(text), self.second_text_attention.memory(text), latent)
+    def start(self, own: KeyValues, latent: LatentPast, text: Tensor, rows: int) -> LayerPast:
+        """Prepare decoding of `rows` sequences; arguments as in `CTEG.start`."""
+        memory, second = self.text_attention.memory(text, rows), self.second_text_attention.memory(text, rows)
+        return LayerPast(own, memory, second, latent)
 
     def step(
         self, state: Tensor, past: LayerPast, text_mask: Tensor | None, draw: DrawLatent, index: int

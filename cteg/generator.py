@@ -1,0 +1,83 @@
+"""The generator: a sentence in, clips out. What `cteg.load` returns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cteg import checkpoint, layout, sampling
+from cteg.clip import Clip
+from cteg.model.cteg import CTEG
+from cteg.text import TextEncoder, TextStates, check_text
+
+
+class Generator:
+    """A CTEG with its text encoder.
+
+    Args:
+        model: In evaluation mode.
+        encoder: The text encoder that the model was trained with.
+        name: Name of the weights, written into every clip.
+    """
+
+    def __init__(self, model: CTEG, encoder: TextEncoder, name: str) -> None:
+        self.model = model
+        self.encoder = encoder
+        self.name = name
+
+    @property
+    def space(self) -> str:
+        """Coefficient space of the clips."""
+        return self.model.config.space
+
+    def generate(
+        self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 0, is_cached: bool = True
+    ) -> list[Clip]:
+        """Perform a sentence several times.
+
+        Args:
+            text: English sentence, at most 500 characters.
+            samples: 1...8.
+            temperature: 0 (always the likeliest) ... 2.
+            seed: 0...2^31 - 1. Sample i depends on seed + i alone: it is sample 0 of that seed.
+            is_cached: Whether decoding keeps keys and values of the past; False recomputes them, for comparison.
+
+        Returns:
+            `samples` clips.
+
+        Raises:
+            InputError: text or settings cannot be used.
+        """
+        text = check_text(text)
+        settings = sampling.check_settings(samples, temperature, seed)
+        states = self.encoder.encode([text])
+        seeds = [settings.seed + row for row in range(sampling.ROWS)]
+        coefficients = sampling.sample(
+            self.model, states.states, states.mask, seeds, settings.temperature, settings.samples, is_cached
+        )
+        return [
+            Clip(frames.numpy(), layout.FPS, self.space, text, seeds[row], settings.temperature, self.name)
+            for row, frames in enumerate(coefficients)
+        ]
+
+    def read_feelings(self, text: str) -> dict[str, float]:
+        """Return the feelings that the text encoder reads in a sentence: label -> probability, likeliest first.
+
+        Empty for an encoder without a label head.
+        """
+        states: TextStates = self.encoder.encode([check_text(text)])
+        if states.label_probabilities is None:
+            return {}
+        pairs = zip(self.encoder.labels, states.label_probabilities[0].tolist(), strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+
+def load(source: str | Path | None = None) -> Generator:
+    """Load a generator.
+
+    Args:
+        source: A weights folder, or a Hub id `owner/name`; the bundled weights if not given.
+
+    Raises:
+        WeightsError: the weights are missing, damaged or do not fit.
+    """
+    return Generator(*checkpoint.load_pretrained(source or checkpoint.BUNDLED))

@@ -1,0 +1,243 @@
+"""Sampling: several different performances of one sentence, each a pure function of its own seed.
+
+Letters: R rows decoded together, K frames per step, N steps, D = 53, Z latent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cteg import layout
+from cteg.errors import InputError
+from cteg.model.cteg import CTEG
+from cteg.model.latent import Mixture
+
+ROWS = 8
+"""Sequences that are decoded together, always, however many are asked for: matrix products of another height round
+differently, and a sample must not depend on how many others were wanted. The unwanted rows cost next to nothing."""
+
+MAX_SAMPLES = ROWS
+MAX_TEMPERATURE = 2.0
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose; checked by `check_settings`."""
+
+    samples: int = 4
+    temperature: float = 1.0
+    seed: int = 0
+
+
+def check_settings(samples: object = 4, temperature: object = 1.0, seed: object = 0) -> Settings:
+    """Return checked settings, or raise with the allowed range.
+
+    Args:
+        samples: Whole number, 1...8.
+        temperature: Number, 0...2.
+        seed: Whole number, 0...2^31 - 1.
+
+    Raises:
+        InputError: a value is of the wrong kind, not finite or out of range.
+    """
+    return Settings(
+        samples=int(_number("number of samples", samples, 1, MAX_SAMPLES, is_whole=True)),
+        temperature=float(_number("temperature", temperature, 0, MAX_TEMPERATURE, is_whole=False)),
+        seed=int(_number("seed", seed, 0, MAX_SEED, is_whole=True)),
+    )
+
+
+def _number(name: str, value: object, low: int, high: float, is_whole: bool) -> float:
+    kind = "a whole number" if is_whole else "a number"
+    wrong = InputError(f"The {name} must be {kind} from {low} to {high:g}.".replace("2.14748e+09", str(MAX_SEED)))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong
+    if not low <= value <= high or (is_whole and value != int(value)):  # NaN fails the first comparison
+        raise wrong
+    return value
+
+
+# -- randomness --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Noise:
+    """All randomness of R samples, drawn beforehand.
+
+    Attributes:
+        latent: (R, N, layers, Z), standard normal.
+        choice: (R, N, layers), uniform, picks mixture components.
+        stop: (R,), standard normal, places each clip's length in the predicted distribution of lengths.
+        hidden: (R, N, H), standard normal, for configurations with output noise; None otherwise.
+    """
+
+    latent: Tensor
+    choice: Tensor
+    stop: Tensor
+    hidden: Tensor | None
+
+
+def draw_noise(model: CTEG, seeds: list[int]) -> Noise:
+    """Draw the noise of every seed on its own, so that a sample depends on no other."""
+    config, steps = model.config, model.steps_for(model.config.max_frames)
+    latent, choice, stop, hidden = [], [], [], []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        stop.append(torch.randn((), generator=generator))
+        choice.append(torch.rand(steps, config.layers, generator=generator))
+        latent.append(torch.randn(steps, config.layers, config.latent_size, generator=generator))
+        if config.output_noise > 0:
+            hidden.append(torch.randn(steps, config.hidden_size, generator=generator))
+    device = model.first_frame.device
+    return Noise(
+        torch.stack(latent).to(device),
+        torch.stack(choice).to(device),
+        torch.stack(stop).to(device),
+        torch.stack(hidden).to(device) if hidden else None,
+    )
+
+
+# -- decoding ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepFrames:
+    """Frames of one step: (R, K, 53) coefficients, and (R, K) True where the frame still belongs to the clip."""
+
+    frames: Tensor
+    alive: Tensor
+
+
+class StopRule:
+    """Decides frame by frame which clips go on.
+
+    `learned`: the model's hazards give a distribution of lengths; a clip ends where its cumulative probability passes
+    Phi(temperature * noise): the median at temperature 0, the full distribution at 1.
+    `norm`: a clip ends before the first frame whose coefficients have a norm below the threshold (the paper's rule).
+    """
+
+    def __init__(self, model: CTEG, noise: Noise, temperature: float) -> None:
+        self.config = model.config
+        uniform = 0.5 * (1 + torch.erf(temperature * noise.stop / math.sqrt(2)))  # (R,)
+        self.log_threshold = torch.log1p(-uniform.clamp(max=1 - 1e-6))
+        self.log_survival = torch.zeros_like(uniform)
+        self.alive = torch.ones_like(uniform, dtype=torch.bool)
+
+    def __call__(self, frames: Tensor, stop_logits: Tensor) -> Tensor:
+        """(R, K, 53) frames and (R, K) log-odds of ending -> (R, K), True where the frame belongs to the clip."""
+        if self.config.stop == "norm":
+            over = frames.norm(dim=-1) < self.config.stop_norm
+            alive = self.alive[:, None] & (over.cumsum(1) == 0)
+            self.alive = alive[:, -1]
+            return alive
+        survival = self.log_survival[:, None] + torch.nn.functional.logsigmoid(-stop_logits).cumsum(1)  # (R, K)
+        goes_on = survival > self.log_threshold[:, None]  # after this frame
+        before = torch.cat([self.alive[:, None], goes_on[:, :-1] & self.alive[:, None]], dim=1)
+        alive = before.cumprod(1).bool()
+        self.log_survival, self.alive = survival[:, -1], alive[:, -1] & goes_on[:, -1]
+        return alive
+
+
+@torch.inference_mode()
+def stream(
+    model: CTEG,
+    text: Tensor,
+    text_mask: Tensor,
+    seeds: list[int],
+    temperature: float,
+    wanted: int | None = None,
+    is_cached: bool = True,
+) -> Iterator[StepFrames]:
+    """Decode R samples of one sentence step by step, until the first `wanted` of them have ended.
+
+    Args:
+        model: In evaluation mode.
+        text: (1, L, text_size), the sentence's states; or (R, L, text_size), one sentence for every row.
+        text_mask: (1, L) or (R, L), True for real tokens.
+        seeds: One per row.
+        temperature: 0...2, scales the latent's spread and the spread of lengths.
+        wanted: Rows that must be finished; all by default.
+        is_cached: Whether keys and values of the past are kept. False recomputes the prefix at every step; the global
+            EwA, which changes the past, always does.
+
+    Yields:
+        K frames of every row at a time.
+    """
+    noise, rows, wanted = draw_noise(model, seeds), len(seeds), wanted or len(seeds)
+    rule = StopRule(model, noise, temperature)
+    decode = _cached_steps if is_cached and model.caches_exactly else _uncached_steps
+    steps = decode(model, text, text_mask, noise, rows, temperature)
+    written = 0
+    for frames, stop_logits in steps:
+        frames = frames[:, : model.config.max_frames - written]
+        written += frames.shape[1]
+        yield StepFrames(frames, rule(frames, stop_logits[:, : frames.shape[1]]))
+        if written >= model.config.max_frames or not rule.alive[:wanted].any():
+            return
+
+
+def _to_coefficients(model: CTEG, output: Tensor, newest: Tensor, noise: Noise, step: int) -> tuple[Tensor, Tensor]:
+    """Hidden states (R, 1, H) -> frames (R, K, 53) as coefficients and in model units, inside their range."""
+    if noise.hidden is not None:
+        output = output + model.config.output_noise * noise.hidden[:, step, None]
+    frames = model.unscale(model.to_frames(output, newest[:, None, -1], model.head)[:, 0])
+    if model.config.space == "open":
+        limits = torch.as_tensor(layout.JAW_LIMITS, device=frames.device)
+        expression = frames[..., layout.EXPRESSION].clamp(0, 1)
+        jaw = torch.maximum(torch.minimum(frames[..., layout.JAW], limits[:, 1]), limits[:, 0])
+        frames = torch.cat([expression, jaw], -1)
+    return frames, model.scale(frames)
+
+
+def _cached_steps(
+    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    state = model.start(text, text_mask, rows)
+    newest = text.new_zeros(rows, model.config.frames_per_step, layout.D)  # the first frame in model units
+    for step in range(noise.latent.shape[1]):
+
+        def draw(prior: Mixture, layer: int, step: int = step) -> Tensor:
+            return prior.sample(noise.choice[:, step, None, layer], noise.latent[:, step, None, layer], temperature)
+
+        output, stop_logits = model.step(newest, state, draw)
+        frames, newest = _to_coefficients(model, output, newest, noise, step)
+        yield frames, stop_logits
+
+
+def _uncached_steps(
+    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    text, text_mask = text.expand(rows, -1, -1), text_mask.expand(rows, -1)
+    known = text.new_zeros(rows, model.config.frames_per_step, layout.D)
+    latents = [text.new_zeros(rows, 0, model.config.latent_size) for _ in model.layers]
+    for step in range(noise.latent.shape[1]):
+
+        def draw(prior: Mixture, layer: int, step: int = step) -> Tensor:
+            return prior.sample(noise.choice[:, step, None, layer], noise.latent[:, step, None, layer], temperature)
+
+        output, stop_logits, latents = model.step_uncached(known, latents, text, text_mask, draw)
+        frames, newest = _to_coefficients(model, output, known[:, -model.config.frames_per_step :], noise, step)
+        known = torch.cat([known, newest], dim=1)
+        yield frames, stop_logits
+
+
+def sample(
+    model: CTEG,
+    text: Tensor,
+    text_mask: Tensor,
+    seeds: list[int],
+    temperature: float,
+    wanted: int | None = None,
+    is_cached: bool = True,
+) -> list[Tensor]:
+    """Decode whole clips: a list of `wanted` tensors (T_i, 53), T_i >= 1. Arguments as in `stream`."""
+    steps = list(stream(model, text, text_mask, seeds, temperature, wanted, is_cached))
+    frames = torch.cat([step.frames for step in steps], dim=1)  # (R, T, 53)
+    lengths = torch.cat([step.alive for step in steps], dim=1).sum(1).clamp(min=1)  # (R,)
+    return [frames[row, : int(lengths[row])].cpu() for row in range(wanted or len(seeds))]

@@ -1,0 +1,89 @@
+"""Named training configurations; `training.train --config NAME`.
+
+| name  | model                                             | trained on     | time                     |
+|-------|---------------------------------------------------|----------------|--------------------------|
+| small | 1 context + 1 CVAD layer, H 256, 5 frames a step   | our corpus     | about an hour on 2 cores |
+| paper | the paper's: 1 CVAD layer, H 768, 1 frame a step   | our corpus     | a GPU is advised         |
+| tiny  | for tests: runs in seconds, learns nothing useful  | any            | seconds                  |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cteg.errors import InputError
+from cteg.model.config import CTEGConfig
+from cteg.model.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a CTEG is trained.
+
+    Attributes:
+        model: Architecture.
+        loss_weights: Weights of the loss terms.
+        batch: Clips per step.
+        steps: Optimiser steps in all.
+        schedule: `cosine` (warm-up, then cosine to a twentieth) or `noam` (the paper's Eq. 10).
+        learning_rate: Peak rate for `cosine`; factor for `noam` (2.0 in the released code).
+        warmup: Steps until the rate peaks.
+        kl_warmup: Steps over which the divergence's weight grows to its value.
+        text_dropout: Probability that a clip is trained without its text, which makes unconditional sampling honest.
+        input_noise: Standard deviation of a constant offset added to a clip's known frames, in model units: the model
+            learns to come back from its own small errors.
+        mirror: Probability that a clip is mirrored left to right (`open` space).
+        gradient_clip: Largest gradient norm.
+        ema: Decay of the running average of the weights, which is what is evaluated and shipped.
+        smallest_scale: Floor of the per-coefficient scale, so that channels that hardly move are not blown up.
+    """
+
+    model: CTEGConfig = field(default_factory=CTEGConfig)
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+    batch: int = 48
+    steps: int = 12_000
+    schedule: str = "cosine"
+    learning_rate: float = 6e-4
+    warmup: int = 500
+    kl_warmup: int = 1500
+    text_dropout: float = 0.1
+    input_noise: float = 0.0
+    mirror: float = 0.5
+    gradient_clip: float = 1.0
+    ema: float = 0.999
+    smallest_scale: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("cosine", "noam"):
+            raise InputError(f"The schedule is {self.schedule!r}, expected cosine or noam.")
+
+
+def tiny() -> CTEGConfig:
+    """Return a model that decodes in milliseconds."""
+    return CTEGConfig(hidden_size=32, heads=2, feed_forward_size=64, latent_size=8, prior_components=3)
+
+
+CONFIGS: dict[str, TrainConfig] = {
+    "small": TrainConfig(),
+    "paper": TrainConfig(
+        model=CTEGConfig.paper(text_size=384),
+        batch=128,
+        steps=9_400,
+        schedule="noam",
+        learning_rate=2.0,
+        warmup=4000,
+        kl_warmup=0,
+    ),
+    "tiny": TrainConfig(model=tiny(), batch=4, steps=3, warmup=1, kl_warmup=0),
+}
+
+
+def get_config(name: str) -> TrainConfig:
+    """Return a configuration by name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in CONFIGS:
+        raise InputError(f"There is no configuration {name!r}; known ones are {', '.join(CONFIGS)}.")
+    return CONFIGS[name]
