@@ -1,0 +1,158 @@
+"""The folder of performances: its format, writer and reader.
+
+    train.jsonl, dev.jsonl, test.jsonl          the sentences, one object a line: text, source, labels
+    train-000.safetensors, train-001..., ...    performances of a stretch of sentences, all frames in a row
+    meta.json                                   settings, counts, sources
+
+A shard holds `frames` (F, 53) float16, `lengths` (P,) int32 frames per performance, and per performance `sentence` int32
+(line of the .jsonl), `leading` uint8 (index into LABELS), `second` int8 (the same, -1 = none), `speaks` uint8. float16
+keeps a step of 0.0005 at most; eight bits would put steps of 0.004 into slow motion. Safetensors can be memory-mapped
+and hold no code.
+
+Dimension letters: S sentences, P performances, F frames of all of them, D = 53.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from cteg import layout
+from cteg.errors import InputError
+from training.performance.labels import LABEL_INDEX, LABELS, SEVEN_INDEX
+
+PER_PERFORMANCE = ("lengths", "sentence", "leading", "second", "speaks")
+
+
+@dataclass(frozen=True, eq=False)
+class Performances:
+    """All performances of a split, in memory.
+
+    Attributes:
+        texts: S sentences.
+        label_weights: (S, 28) float32 weight of each label, rows sum to 1.
+        frames: (F, 53) float16 coefficients in the `open` space, 25 a second.
+        offsets: (P + 1,) performance p is `frames[offsets[p]:offsets[p + 1]]`.
+        sentence: (P,) index into `texts`.
+        leading: (P,) index into `LABELS` of the emotion that leads.
+        second: (P,) index into `LABELS` of the other emotion, -1 = none.
+        seven: (P,) index into `SEVEN_NAMES` of the leading emotion.
+        speaks: (P,) True where the face speaks the sentence.
+    """
+
+    texts: list[str]
+    label_weights: NDArray[np.float32]
+    frames: NDArray[np.float16]
+    offsets: NDArray[np.int64]
+    sentence: NDArray[np.int32]
+    leading: NDArray[np.uint8]
+    second: NDArray[np.int8]
+    seven: NDArray[np.intp]
+    speaks: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.sentence)
+
+    def clip(self, index: int) -> NDArray[np.float32]:
+        """Return the frames of one performance, (T, 53) float32."""
+        return self.frames[self.offsets[index] : self.offsets[index + 1]].astype(np.float32)
+
+    def of_sentence(self, sentence: int) -> NDArray[np.intp]:
+        """Return the indices of the performances of a sentence."""
+        return np.flatnonzero(self.sentence == sentence)
+
+
+def load_performances(folder: str | Path, split: str = "train") -> Performances:
+    """Read one split of a folder written by `training.synthesise`.
+
+    Args:
+        folder: The folder.
+        split: `train`, `dev` or `test`.
+
+    Raises:
+        InputError: the folder, the split or a shard is missing or damaged.
+    """
+    folder = Path(folder)
+    sentences = read_sentences(folder / f"{split}.jsonl")
+    paths = sorted(folder.glob(f"{split}-*.safetensors"))
+    if not paths:
+        raise InputError(f"There are no performances of the split {split} in {folder}; run training.synthesise.")
+    shards = [_read_shard(path) for path in paths]
+    joined = {name: np.concatenate([shard[name] for shard in shards]) for name in (*PER_PERFORMANCE, "frames")}
+    if joined["sentence"].size and int(joined["sentence"].max()) >= len(sentences):
+        raise InputError(f"The shards of {split} in {folder} name sentences that {split}.jsonl does not hold.")
+    weights = np.zeros((len(sentences), len(LABELS)), dtype=np.float32)
+    for row, sentence in enumerate(sentences):
+        for name, weight in sentence["labels"].items():
+            weights[row, LABEL_INDEX[name]] = weight
+    return Performances(
+        texts=[sentence["text"] for sentence in sentences],
+        label_weights=weights / weights.sum(axis=1, keepdims=True),
+        frames=joined["frames"],
+        offsets=np.concatenate([[0], np.cumsum(joined["lengths"], dtype=np.int64)]),
+        sentence=joined["sentence"],
+        leading=joined["leading"],
+        second=joined["second"],
+        seven=SEVEN_INDEX[joined["leading"]],
+        speaks=joined["speaks"].astype(bool),
+    )
+
+
+def read_sentences(path: Path) -> list[dict]:
+    """Read sentences with labels from a `.jsonl` file.
+
+    Raises:
+        InputError: the file is missing or a line is no sentence with known labels.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; run training.prepare first.")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            is_known = bool(row["text"]) and bool(row["labels"]) and set(row["labels"]) <= LABEL_INDEX.keys()
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"Line {number} of {path.name} is not a sentence with labels.") from error
+        if not is_known:
+            raise InputError(f"Line {number} of {path.name} has no text or labels that are not known.")
+        rows.append(row)
+    return rows
+
+
+def write_shard(path: Path, clips: list[NDArray[np.float32]], facts: list[tuple[int, int, int, bool]]) -> None:
+    """Write performances as one shard; it appears whole or not at all.
+
+    Args:
+        path: The file.
+        clips: Frames of each performance, (T, 53).
+        facts: Sentence, leading label, second label (-1 = none) and whether it speaks, of each performance.
+    """
+    sentence, leading, second, speaks = (np.array(column) for column in zip(*facts, strict=True))
+    tensors = {
+        "frames": np.concatenate(clips).astype(np.float16),
+        "lengths": np.array([len(clip) for clip in clips], dtype=np.int32),
+        "sentence": sentence.astype(np.int32),
+        "leading": leading.astype(np.uint8),
+        "second": second.astype(np.int8),
+        "speaks": speaks.astype(np.uint8),
+    }
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata={"fps": str(layout.FPS), "space": "open"})
+    part.replace(path)
+
+
+def _read_shard(path: Path) -> dict[str, NDArray]:
+    try:
+        shard = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"The shard {path.name} is damaged; delete it and run training.synthesise again.") from error
+    is_whole = {*PER_PERFORMANCE, "frames"} <= shard.keys() and shard["lengths"].sum() == len(shard["frames"])
+    if not is_whole or shard["frames"].shape[1:] != (layout.D,):
+        raise InputError(f"The shard {path.name} is not one of CTEG's; delete it and run training.synthesise again.")
+    return shard
