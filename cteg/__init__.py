@@ -32,7 +32,17 @@ _HOMES = {
     "load": "cteg.generator",
     "load_rig": "cteg.face.rig",
 }
-__all__ = ["Clip", "CtegError", "Generator", "InputError", "SpaceError", "StudyError", "WeightsError", "load", "load_rig"]
+__all__ = [
+    "Clip",
+    "CtegError",
+    "Generator",
+    "InputError",
+    "SpaceError",
+    "StudyError",
+    "WeightsError",
+    "load",
+    "load_rig",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -42,7 +42,8 @@ def check_text(text: object) -> str:
             kept.append(" ")
         elif category[0] != "C" and marks <= _MAX_MARKS:
             kept.append(character)
-    clean = re.sub(" +", " ", "".join(kept)).strip()
+    # Composed once more: what was taken out may have stood between a letter and its mark.
+    clean = re.sub(" +", " ", unicodedata.normalize("NFC", "".join(kept))).strip()
     if not any(unicodedata.category(character)[0] in "LNPS" for character in clean):
         raise InputError("Please type a sentence first; the text is empty.")
     return clean

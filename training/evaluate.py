@@ -23,14 +23,19 @@ from cteg.emotion import SEVEN, MotionClassifier
 from cteg.model.cteg import CTEG
 from training.common import plain_errors
 from training.data import cached_text_states
-from training.synthesise import Performances, load_performances
+from training.performance.labels import SEVEN_INDEX
+from training.performance.store import Performances, load_performances
+
+
+def leading_groups(data: Performances) -> NDArray[np.intp]:
+    """Return the leading feeling of every sentence by its human labels, (S,), index into `SEVEN`."""
+    return SEVEN_INDEX[data.label_weights.argmax(1)]
 
 
 def balanced_sentences(data: Performances, per_group: int, rng: np.random.Generator) -> list[int]:
     """Draw held-out sentences with two or more performances, equally many per leading feeling."""
-    first = np.unique(data.sentence, return_index=True, return_counts=True)
-    sentences, counts = first[0], first[2]
-    group = data.sentence_seven[sentences]
+    sentences, counts = np.unique(data.sentence, return_counts=True)
+    group = leading_groups(data)[sentences]
     chosen: list[int] = []
     for index in range(len(SEVEN)):
         candidates = sentences[(group == index) & (counts >= 2)]
@@ -52,7 +57,7 @@ class Judge:
     """
 
     texts: list[str]
-    groups: NDArray[np.int64]
+    groups: NDArray[np.intp]
     references: list[list[NDArray[np.float32]]]
     states: Tensor
     mask: Tensor
@@ -68,7 +73,7 @@ class Judge:
         reader = MotionClassifier()
         load_module(classifier, reader)
         texts = [data.texts[s] for s in chosen]
-        return cls(texts, data.sentence_seven[chosen].astype(np.int64), references, states, mask, reader)
+        return cls(texts, leading_groups(data)[chosen], references, states, mask, reader)
 
     def sample(
         self, model: CTEG, samples: int = 6, temperature: float = 1.0, seed: int = 0
@@ -129,7 +134,9 @@ def main(
         results[str(temperature)] = figures
         typer.echo(f"temperature {temperature}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
     if out:
-        out.write_text(json.dumps({"weights": name, "sentences": len(judge.texts), "figures": results}, indent=2) + "\n")
+        out.write_text(
+            json.dumps({"weights": name, "sentences": len(judge.texts), "figures": results}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

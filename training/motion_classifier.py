@@ -19,7 +19,7 @@ from torch.nn import functional
 from cteg.checkpoint import save_module
 from cteg.emotion import SEVEN, MotionClassifier, motion_features
 from training.common import plain_errors, seed_everything
-from training.synthesise import Performances, load_performances
+from training.performance.store import Performances, load_performances
 
 
 def feature_matrix(data: Performances, indices: np.ndarray) -> Tensor:
@@ -58,10 +58,10 @@ def main(
     rng = seed_everything(seed)
     train, dev = load_performances(performances, "train"), load_performances(performances, "dev")
     chosen = rng.permutation(len(train))[:clips]
-    classifier = fit(feature_matrix(train, chosen), torch.from_numpy(train.leading_seven[chosen]).long(), epochs)
+    classifier = fit(feature_matrix(train, chosen), torch.from_numpy(train.seven[chosen]).long(), epochs)
     held_out = rng.permutation(len(dev))[:4000]
     guess = classifier(feature_matrix(dev, held_out)).argmax(1).numpy()
-    truth = dev.leading_seven[held_out]
+    truth = dev.seven[held_out]
     recalls = {name: float((guess[truth == i] == i).mean()) for i, name in enumerate(SEVEN) if (truth == i).any()}
     for name, recall in recalls.items():
         typer.echo(f"{name:9} {recall:.3f}")

@@ -31,6 +31,7 @@ from training.common import (
     seed_everything,
 )
 from training.performance.labels import LABEL_INDEX, LABELS, SEVEN
+from training.performance.store import read_sentences
 
 XED_WEIGHT = 0.5
 """Weight of a XED sentence: its eight labels name several of the 28 each, so they say less."""
@@ -50,22 +51,13 @@ def load_backbone(folder: Path) -> TextEncoder:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         weights = load_file(folder / "model.safetensors")
     except Exception as error:  # each of the three readers has its own kind
-        raise InputError(f"{folder} holds no pretrained encoder (config.json, tokenizer.json, model.safetensors).") from error
-    backbone.load_state_dict({name: value for name, value in weights.items() if not name.startswith("pooler.")}, strict=False)
+        raise InputError(
+            f"{folder} holds no pretrained encoder (config.json, tokenizer.json, model.safetensors)."
+        ) from error
+    backbone.load_state_dict(
+        {name: value for name, value in weights.items() if not name.startswith("pooler.")}, strict=False
+    )
     return TextEncoder(backbone, tokenizer, LABELS)
-
-
-def read_sentences(path: Path) -> list[dict[str, Any]]:
-    """Read one prepared split.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is missing or damaged; run training.prepare first.") from error
 
 
 def label_matrix(rows: list[dict[str, Any]]) -> Tensor:
@@ -199,7 +191,8 @@ def main(
     for epoch in range(first, epochs):
         rng = np.random.default_rng([seed, epoch])
         order = balanced_order(targets, balance, rng)
-        batches = list(bucket_batches([len(t) for t in texts], order, batch, random.Random(int(rng.integers(2**31)))))
+        shuffler = random.Random(int(rng.integers(2**31)))
+        batches = list(bucket_batches([len(t) for t in texts], order, batch, shuffler))
         loss = train_epoch(encoder, optimizer, schedule, (texts, targets, weights), batches, f"epoch {epoch + 1}")
         figures = {"epoch": epoch + 1, "loss": loss, **report(encoder, splits["dev"], splits["test"])}
         append_json_line(out / "log.jsonl", figures)

@@ -1,7 +1,8 @@
 """Train CTEG: `python -m training.train --config small --performances DIR --encoder DIR --out RUN`.
 
-A stopped run goes on from its last checkpoint, on the same curve. `RUN` receives `config.json`, `log.jsonl`, TensorBoard
-events and, at every evaluation, the running average of the weights as a complete folder that `cteg.load` reads.
+A stopped run goes on from its last checkpoint, on the same curve. `RUN` receives `config.json`, `log.jsonl`,
+TensorBoard events and, at every evaluation, the running average of the weights as a complete folder that `cteg.load`
+reads.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from training.common import append_json_line, bucket_batches, load_checkpoint, p
 from training.configs import TrainConfig, get_config
 from training.data import Batch, TextStates, cached_text_states, mirrored, pad_clips
 from training.evaluate import Judge
-from training.synthesise import Performances, load_performances
+from training.performance.store import Performances, load_performances
 
 
 def coefficient_scale(frames: np.ndarray, smallest: float) -> Tensor:
@@ -58,9 +59,10 @@ class Trainer:
         data: Training performances.
         states: Text states of the sentences of `data`.
         seed: Seeds weights, order, dropout and noise.
+        limit: Use only the first performances; 0 for all.
     """
 
-    def __init__(self, config: TrainConfig, data: Performances, states: TextStates, seed: int) -> None:
+    def __init__(self, config: TrainConfig, data: Performances, states: TextStates, seed: int, limit: int = 0) -> None:
         torch.manual_seed(seed)
         self.config, self.data, self.states, self.seed = config, data, states, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,13 +73,14 @@ class Trainer:
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.01)
         self.step = 0
+        self.usable = min(limit, len(data)) if limit else len(data)
 
     # -- data ------------------------------------------------------------------------------------------------------
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Batches of performance indices of one pass; the same for the same seed and pass."""
         rng = random.Random(f"{self.seed}/{epoch}")
-        order = list(range(len(self.data)))
+        order = list(range(self.usable))
         rng.shuffle(order)
         return list(bucket_batches(np.diff(self.data.offsets).tolist(), order, self.config.batch, rng))
 
@@ -174,7 +177,9 @@ def code_version() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def run(trainer: Trainer, judge: Judge | None, encoder_folder: Path, out: Path, log_every: int, judge_every: int) -> None:
+def run(
+    trainer: Trainer, judge: Judge | None, encoder_folder: Path, out: Path, log_every: int, judge_every: int
+) -> None:
     """Train until `config.steps`, logging, judging and saving on the way."""
     config, log = trainer.config, Log(out)
     encoder = load_text_encoder(encoder_folder)
@@ -223,8 +228,8 @@ def main(
     if saved and json.loads((out / "config.json").read_text())["config"] != json.loads(json.dumps(described["config"])):
         raise InputError(f"{out} holds a run with another configuration; choose another folder.")
     (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
-    data = load_performances(performances, "train").limited(limit)
-    trainer = Trainer(settings, data, cached_text_states(data.texts, encoder, performances), seed)
+    data = load_performances(performances, "train")
+    trainer = Trainer(settings, data, cached_text_states(data.texts, encoder, performances), seed, limit)
     if saved:
         trainer.load_state(saved)
     judge = Judge.prepare(performances, encoder, classifier) if classifier else None

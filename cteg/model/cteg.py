@@ -154,9 +154,10 @@ class CTEG(nn.Module):
         mask = text_mask[:, None, None, :]
         for layer in self.context_layers:
             states = layer(states, text, mask)
+        step_mask = valid.unflatten(1, (steps, -1)).any(-1)  # (B, N)
         traces = []
         for layer, layer_noise in zip(self.layers, noise, strict=True):
-            states, trace = layer(states, text, mask, layer_noise)
+            states, trace = layer(states, text, mask, layer_noise, step_mask)
             traces.append(trace)
         previous = known.unflatten(1, (steps + 1, -1))[:, :-1, -1]  # (B, N, 53)
         return Prediction(

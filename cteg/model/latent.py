@@ -147,8 +147,8 @@ class LatentHeads(nn.Module):
 
     def prior(self, states: Tensor) -> Mixture:
         """(B, N, H) -> mixture over (B, N, Z)."""
-        logits, rest = self.prior_head(states).float().split(
-            [self.components, 2 * self.components * self.latent_size], -1
+        logits, rest = (
+            self.prior_head(states).float().split([self.components, 2 * self.components * self.latent_size], -1)
         )
         mean, log_variance = rest.unflatten(-1, (self.components, -1)).chunk(2, -1)  # (B, N, M, Z) each
         return Mixture(logits, mean, log_variance.clamp(*LOG_VARIANCE_LIMITS))

@@ -92,7 +92,9 @@ class CVADLayer(nn.Module):
         self.feed_forward = FeedForward(size, config.feed_forward_size, dropout)
         self.guided_feed_forward = FeedForward(size, config.feed_forward_size, dropout)
 
-    def forward(self, states: Tensor, text: Tensor, text_mask: Tensor, noise: Tensor) -> tuple[Tensor, LatentTrace]:
+    def forward(
+        self, states: Tensor, text: Tensor, text_mask: Tensor, noise: Tensor, step_mask: Tensor
+    ) -> tuple[Tensor, LatentTrace]:
         """Training pass with latents drawn from the posterior.
 
         Args:
@@ -100,6 +102,7 @@ class CVADLayer(nn.Module):
             text: (B, L, text_size).
             text_mask: (B, 1, 1, L), True for real tokens.
             noise: (B, N, Z), standard normal.
+            step_mask: (B, N), True for steps that the clip has: no latent is added where there is nothing to write.
 
         Returns:
             Output states (B, N+1, H), whose last position has no latent and predicts nothing, and the latents.
@@ -109,7 +112,7 @@ class CVADLayer(nn.Module):
         prior = self.latent_heads.prior(context[:, :-1])
         posterior = self.latent_heads.posterior(context[:, 1:])
         z = posterior.sample(noise)
-        lifted = nn.functional.pad(self.up(z.to(attended.dtype)), (0, 0, 0, 1))  # nothing is drawn after the last step
+        lifted = nn.functional.pad(self.up(z.to(attended.dtype)) * step_mask[..., None], (0, 0, 0, 1))
         memory = self.second_text_attention.memory(text)
         output = self.feed_forward(self.second_text_attention.to_memory(attended + lifted, memory, text_mask))
         return output, LatentTrace(prior, posterior, z, context[:, :-1])

@@ -94,9 +94,7 @@ def compute_losses(
         `norm` form KL is the mean over latent dimensions and valid steps, as released (which counted padding too).
     """
     per_step = valid.unflatten(1, (-1, config.frames_per_step)).any(-1)  # (B, N)
-    kl = sum(
-        (kl_divergence(trace.posterior, trace.prior, trace.z) * per_step).sum() for trace in prediction.traces
-    )
+    kl = sum((kl_divergence(trace.posterior, trace.prior, trace.z) * per_step).sum() for trace in prediction.traces)
     if config.reconstruction == "norm":
         reconstruction = norm_reconstruction(prediction.frames, scaled, valid)
         guided = norm_reconstruction(prediction.guided, scaled, valid)

@@ -1,0 +1,156 @@
+"""Laws of sampling: caches are exact, a sample depends on its own seed alone, temperature means what it says."""
+
+import math
+
+import pytest
+import torch
+
+from cteg.errors import InputError
+from cteg.layout import JAW_LIMITS
+from cteg.metrics import multimodality
+from cteg.sampling import ROWS, StopRule, check_settings, draw_noise, sample, stream
+from tests.models import sentence, small_model
+
+SEEDS = list(range(7, 7 + ROWS))
+VARIANTS = [
+    {},
+    {"latent_attention": "flat"},
+    {"latent_attention": "none", "context_layers": 0},
+    {"expression_attention": "none", "layers": 2},
+    {"prior": "gaussian", "prior_components": 1, "latent_size": 32, "frames_per_step": 1, "output_noise": 0.5},
+    {"predicts_change": False, "frames_per_step": 7, "scales_input": True},
+    {"stop": "norm", "stop_norm": 0.5},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_cached_equals_uncached(changes):
+    model = small_model(**changes)
+    text, mask = sentence()
+    cached = sample(model, text, mask, SEEDS, 1.0)
+    recomputed = sample(model, text, mask, SEEDS, 1.0, is_cached=False)
+    assert [len(clip) for clip in cached] == [len(clip) for clip in recomputed]
+    for one, other in zip(cached, recomputed, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_cached_decoding_follows_teacher_forcing():
+    """What is sampled equals what the training pass predicts when it is fed the same frames and latents."""
+    model = small_model(prior="gaussian", prior_components=1)
+    text, mask = sentence()
+    clip = torch.cat([step.frames for step in stream(model, text, mask, [3], 0.0)], 1)
+    clip = clip[:, : len(clip[0]) // 4 * 4]
+    steps = clip.shape[1] // 4
+    with torch.inference_mode():
+        prediction = model(clip, torch.ones(1, clip.shape[1], dtype=torch.bool), text, mask, [torch.zeros(1, steps, 8)])
+        z = prediction.traces[0].prior.mean[:, :, 0]  # temperature 0 takes the prior's mean
+        known = torch.cat([torch.zeros(1, 4, 53), model.scale(clip)], 1)
+        states = model.embed_sequence(known, torch.ones(1, known.shape[1], dtype=torch.bool))
+        for layer in model.context_layers:
+            states = layer(states, text, mask[:, None, None])
+        layer = model.layers[0]
+        attended = layer.self_attention.to_self(states)[:, :-1] + layer.up(z)
+        memory = layer.second_text_attention.memory(text)
+        output = layer.feed_forward(layer.second_text_attention.to_memory(attended, memory, None))
+        frames = model.unscale(model.to_frames(output, prediction.previous, model.head)).flatten(1, 2)
+    inside = (frames > 0.01).all(-1) & (frames < 0.15).all(-1)  # where the limits of the space cut nothing off
+    torch.testing.assert_close(clip[inside], frames[inside], atol=1e-4, rtol=0)
+    assert (frames[..., :50].clamp(0, 1) - clip[..., :50]).abs().max() < 1e-4
+
+
+def test_a_sample_does_not_depend_on_how_many_are_asked():
+    model = small_model()
+    text, mask = sentence()
+    four, two = (sample(model, text, mask, SEEDS, 1.0, wanted) for wanted in (4, 2))
+    assert len(four) == 4
+    assert all(torch.equal(a, b) for a, b in zip(four, two, strict=False))
+
+
+def test_sample_i_is_sample_0_of_seed_plus_i():
+    model = small_model()
+    text, mask = sentence()
+    shifted = sample(model, text, mask, [seed + 2 for seed in SEEDS], 1.0, 1)[0]
+    third = sample(model, text, mask, SEEDS, 1.0, 3)[2]
+    torch.testing.assert_close(shifted, third, atol=1e-5, rtol=0)
+
+
+def test_temperature_0_is_deterministic_and_more_temperature_spreads_more():
+    model = small_model()
+    text, mask = sentence()
+    cold = sample(model, text, mask, SEEDS, 0.0)
+    assert all(torch.equal(cold[0], clip) for clip in cold)
+    spread = [multimodality([[c.numpy() for c in sample(model, text, mask, SEEDS, t)]]) for t in (0.0, 0.3, 1.0, 2.0)]
+    assert spread[0] == 0
+    assert spread == sorted(spread)
+    assert spread[1] < spread[3]
+
+
+def test_samples_are_in_range_and_no_longer_than_allowed():
+    model = small_model()
+    text, mask = sentence()
+    for clip in sample(model, text, mask, SEEDS, 2.0):
+        assert torch.isfinite(clip).all()
+        assert clip[:, :50].min() >= 0
+        assert clip[:, :50].max() <= 1
+        assert (clip[:, 50:] >= torch.tensor(JAW_LIMITS[:, 0]) - 1e-6).all()
+        assert (clip[:, 50:] <= torch.tensor(JAW_LIMITS[:, 1]) + 1e-6).all()
+        assert 1 <= len(clip) <= model.config.max_frames
+
+
+def test_one_batch_of_several_sentences_equals_one_by_one():
+    model = small_model()
+    text, mask = sentence(tokens=6, rows=2)
+    mask[1, 4:] = False
+    together = sample(model, text, mask, [3, 4], 1.0)
+    alone = sample(model, text[1:, :4], mask[1:, :4], [4], 1.0)[0]
+    torch.testing.assert_close(together[1], alone, atol=1e-5, rtol=0)
+
+
+def test_stop_rule_draws_lengths_from_the_hazards():
+    """A hazard of 1/4 per frame gives geometric lengths: mean 4; temperature 0 gives the median, 3."""
+    model = small_model()
+    noise = draw_noise(model, list(range(4000)))
+    rule = StopRule(model, noise, 1.0)
+    logits = torch.full((4000, 60), math.log(1 / 3))
+    lengths = rule(torch.zeros(4000, 60, 53), logits).sum(1).float()
+    assert abs(lengths.mean() - 4) < 0.2
+    assert lengths.min() == 1
+    cold = StopRule(model, noise, 0.0)(torch.zeros(4000, 60, 53), logits).sum(1)
+    assert (cold == 3).all()
+
+
+def test_stop_rule_goes_on_across_steps():
+    model = small_model()
+    noise = draw_noise(model, list(range(200)))
+    logits = torch.full((200, 60), math.log(1 / 9))
+    frames = torch.zeros(200, 60, 53)
+    whole = StopRule(model, noise, 1.0)(frames, logits)
+    rule = StopRule(model, noise, 1.0)
+    parts = torch.cat([rule(frames[:, i : i + 4], logits[:, i : i + 4]) for i in range(0, 60, 4)], 1)
+    assert torch.equal(whole, parts)
+
+
+def test_norm_stop_ends_before_the_first_quiet_frame():
+    model = small_model(stop="norm", stop_norm=1.0)
+    rule = StopRule(model, draw_noise(model, [0]), 1.0)
+    frames = torch.zeros(1, 4, 53)
+    frames[0, :, 0] = torch.tensor([5.0, 4.0, 0.5, 6.0])
+    assert rule(frames, torch.zeros(1, 4)).tolist() == [[True, True, False, False]]
+
+
+@pytest.mark.parametrize("samples", [0, 9, 1000, -1, 1.5, True, None, "3", math.nan, math.inf])
+def test_wrong_samples_are_refused(samples):
+    with pytest.raises(InputError, match="from 1 to 8"):
+        check_settings(samples, 1.0, 0)
+
+
+@pytest.mark.parametrize("temperature", [-1, 2.1, 1e308, math.nan, math.inf, -math.inf, "0.5", None, True])
+def test_wrong_temperatures_are_refused(temperature):
+    with pytest.raises(InputError, match="from 0 to 2"):
+        check_settings(4, temperature, 0)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**64, 0.5, None, "7", False])
+def test_wrong_seeds_are_refused(seed):
+    with pytest.raises(InputError, match="from 0 to 2147483647"):
+        check_settings(4, 1.0, seed)
