@@ -1,0 +1,57 @@
+"""CTEG in the browser: `python app.py`, then open the address that it prints.
+
+The address is http://127.0.0.1:7860; `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` change it, `cteg/settings.py` lists
+the other settings. The web API has one endpoint:
+
+    from gradio_client import Client
+    result = Client("http://127.0.0.1:7860").predict(
+        text="I can't believe you came!", samples=4, temperature=1.0, seed=7, api_name="/generate"
+    )
+    result["clips"][0]["coefficients"]  # frames x 53
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from cteg.errors import CtegError
+from cteg.settings import Settings
+from cteg.study.store import Store
+from cteg.ui.server import serve
+from cteg.ui.services import Generator, GeneratorHandle, Services, head_path
+
+VERSION = "0.1.0"
+
+
+def load_generator(settings: Settings) -> Generator:
+    """Load the model and perform once, so that the first visitor does not wait for what the first run prepares."""
+    import cteg  # the model brings torch, which takes seconds: the page is up before that
+
+    generator = cteg.load(settings.weights)
+    generator.generate("Hello.", samples=1)
+    return generator
+
+
+def main() -> int:
+    """Start the app; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = Settings.from_environment()
+    try:
+        services = Services(
+            generator=GeneratorHandle(lambda: load_generator(settings)),
+            rig_path=head_path(settings),
+            store=Store(settings, VERSION),
+            settings=settings,
+            version=VERSION,
+        )
+    except CtegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    serve(services)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The page: a sentence and its settings above, the faces below."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import gradio as gr
+
+from cteg.ui.actions import Actions
+from cteg.ui.assets import Assets
+from cteg.ui.services import Services
+
+TITLE = "CTEG: sentences with a face"
+HEADER = """
+<header class="cteg-header">
+  <h1>How would a face say it?</h1>
+  <p>Type a sentence: within a second, several different faces perform its feeling side by side,
+     and you say how well each one fits.</p>
+</header>
+"""
+FOOTER = """
+<footer class="cteg-footer">
+  <p><strong>What you see.</strong> The bundled model learned from synthetic performances built on published studies of
+  facial action (FACS); the head comes from MakeHuman. No recordings of people, neither EmoAva nor FLAME, went into
+  it.</p>
+  <p><strong>What is kept.</strong> A rating is stored with a random number of your browser, no name, no address; the
+  sentence itself only if you tick the box.</p>
+</footer>
+"""
+
+EXAMPLES = {
+    "joy": "I got the job, I can't believe it, I really got it!",
+    "sadness": "She waited at the station every evening, and he never came.",
+    "anger": "How dare you go through my letters again!",
+    "fear": "Did you hear that? There is someone in the house.",
+    "surprise": "Wait, all of you are here, for my birthday?",
+    "disgust": "Ugh, something has been rotting in this fridge for weeks.",
+    "neutral": "The meeting has been moved to half past three.",
+    "mixed": "I'm so happy for you, even if it means that you are leaving.",
+}
+
+PLAYER_TEMPLATE = '<section class="cteg-player" aria-label="Faces"></section>'
+PLAYER_START = """
+window.cteg = import(new URL(props.player + "player.js", document.baseURI))
+  .then((player) => player.mount(element, props, watch));
+window.cteg.catch((error) => console.error(error));
+"""
+BEGIN = """
+async (text, samples, temperature, seed) => {
+  const player = await window.cteg;
+  player.begin(text, samples);
+  return [text, samples, temperature, seed, player.raterId()];
+}
+"""
+END = "async () => { (await window.cteg).end(); }"
+ROLL = "() => Math.floor(Math.random() * 2147483640)"
+
+
+class Form(NamedTuple):
+    """The inputs of the page."""
+
+    text: gr.Textbox
+    generate: gr.Button
+    samples: gr.Slider
+    temperature: gr.Slider
+    seed: gr.Number
+
+
+def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
+    """Build the page and the web API; nothing is loaded or started here.
+
+    Args:
+        services: What the app works with.
+        assets: The files that the page fetches; made from the services' head if not given.
+    """
+    assets = assets or Assets(services.rig_path)
+    actions = Actions(services)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
+        gr.HTML(HEADER, apply_default_css=False)
+        form = _build_form()
+        player = _build_player(assets)
+        gr.HTML(FOOTER, apply_default_css=False)
+        _connect(form, player, actions)
+        gr.api(actions.generate, api_name="generate", concurrency_id="generate", concurrency_limit=1)
+        # Ratings stay off the queue: a full queue of sentences must not turn them away.
+        gr.api(actions.rate, api_name="rate", queue=False, api_visibility="undocumented")
+    blocks.queue(max_size=32, api_open=False)
+    return blocks
+
+
+def _build_form() -> Form:
+    """Lay out the sentence, the examples and the settings."""
+    with gr.Column(elem_id="cteg-form"):
+        with gr.Row(elem_id="cteg-say", equal_height=True):
+            text = gr.Textbox(
+                label="Sentence",
+                show_label=False,
+                placeholder="Say something with feeling…",
+                lines=1,
+                max_lines=4,
+                autofocus=True,
+                elem_id="cteg-text",
+            )
+            generate = gr.Button("Generate", variant="primary", elem_id="cteg-generate", scale=0, min_width=140)
+        with gr.Row(elem_id="cteg-examples"):
+            for feeling, sentence in EXAMPLES.items():
+                chip = gr.Button(feeling, size="sm", elem_classes="cteg-chip", min_width=0, scale=0)
+                chip.click(None, None, text, js=f"() => {json.dumps(sentence)}", api_visibility="private")
+        with gr.Row(elem_id="cteg-settings"):
+            samples = gr.Slider(1, 8, 4, step=1, label="Faces", elem_id="cteg-samples")
+            temperature = gr.Slider(0, 2, 1, step=0.05, label="Variety (temperature)", elem_id="cteg-temperature")
+            with gr.Row(elem_id="cteg-seed-row"):
+                seed = gr.Number(7, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="cteg-seed")
+                dice = gr.Button("⚄", elem_id="cteg-dice", min_width=0, scale=0)
+        dice.click(None, None, seed, js=ROLL, api_visibility="private")
+    return Form(text, generate, samples, temperature, seed)
+
+
+def _build_player(assets: Assets) -> gr.HTML:
+    """Place the player; its template never changes, so that its canvas survives every new value."""
+    return gr.HTML(
+        None,
+        html_template=PLAYER_TEMPLATE,
+        js_on_load=PLAYER_START,
+        apply_default_css=False,
+        elem_id="cteg-player",
+        player=assets.player_url,
+        rig=assets.head_url,
+    )
+
+
+def _connect(form: Form, player: gr.HTML, actions: Actions) -> None:
+    """Let the button and the Enter key perform the sentence."""
+    rater = gr.Textbox(visible=False)  # filled by BEGIN: the browser's random id
+    event = gr.on(
+        [form.generate.click, form.text.submit],
+        actions.generate_for_page,
+        [form.text, form.samples, form.temperature, form.seed, rater],
+        player,
+        js=BEGIN,
+        trigger_mode="once",
+        show_progress="hidden",
+        concurrency_id="generate",
+        concurrency_limit=1,
+        api_visibility="private",
+    )
+    event.then(None, None, None, js=END, api_visibility="private")

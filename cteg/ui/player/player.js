@@ -1,0 +1,318 @@
+/**
+ * The player: the faces of one sentence side by side, one clock, one camera, a rating under each face.
+ *
+ * States (`data-state` of the root): starting, empty, busy, ready, unavailable. Tests drive it by `element.cteg`.
+ */
+
+import { Clip, neutralClip, strongestFrame } from "./clip.js";
+import { Clock } from "./clock.js";
+import { Controls, followPointer } from "./controls.js";
+import { count, element, iconButton } from "./dom.js";
+import { QUESTION, RatingScale } from "./ratings.js";
+import { Rig } from "./rig.js";
+import { appRoot, health, keepsSentence, raterId, rememberKeepsSentence } from "./server.js";
+import { NoWebGL, Stage } from "./stage.js";
+
+const WAITING_FACES = 4;
+const LONG_WAIT = 2000; // milliseconds until the player says more about the wait
+
+/**
+ * @typedef {object} Run The component's value: one request.
+ * @property {string} text
+ * @property {number} seed
+ * @property {number} temperature
+ * @property {string} weights
+ * @property {number} fps
+ * @property {string} notice Why ratings are off; empty where they are on.
+ * @property {import("./clip.js").ClipData[]} clips
+ */
+
+export class Player {
+  /** @param {HTMLElement} root Empty element of the page. */
+  constructor(root) {
+    this.root = root;
+    this.clock = new Clock();
+    this.controls = new Controls(this.#deck());
+    this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.#build();
+    this.#setState("starting");
+  }
+
+  #run = null;
+  #scales = [];
+  #stage = null;
+  #waitTimer = 0;
+  #loaded;
+
+  /** Fetches the head and shows the faces that wait. */
+  async load(headUrl) {
+    this.#loaded = this.#loadStage(headUrl);
+    await this.#loaded;
+    this.#reportHealth();
+  }
+
+  /**
+   * Shows the clips of a request.
+   *
+   * @param {Run | null} run
+   */
+  async show(run) {
+    const began = performance.now();
+    await this.#loaded;
+    if (!run || !this.#stage) return;
+    clearTimeout(this.#waitTimer);
+    const clips = run.clips.map((source) => new Clip(source));
+    this.#run = run;
+    this.#setFaces(clips);
+    this.#setState("ready");
+    this.#describe(run);
+    this.clock.reset(Math.max(...clips.map((clip) => clip.frames)), run.fps);
+    if (this.calm) this.seek(strongestFrame(clips));
+    else this.clock.play();
+    this.#stage.refresh();
+    this.#stage.draw();
+    this.root.dataset.firstFrame = (performance.now() - began).toFixed(1);
+  }
+
+  /** Shows that a sentence is being performed. */
+  begin(text, samples) {
+    this.#setState("busy");
+    this.#announce(text, `Performing it in ${count(samples, "different way")}…`);
+    clearTimeout(this.#waitTimer);
+    this.#waitTimer = setTimeout(() => this.#reassure(text), LONG_WAIT);
+  }
+
+  /** Ends the busy state where no new faces came; the earlier ones stay. */
+  end() {
+    clearTimeout(this.#waitTimer);
+    if (this.root.dataset.state !== "busy") return;
+    if (this.#run) {
+      this.#setState("ready");
+      this.#describe(this.#run);
+    } else {
+      this.#showEmpty();
+    }
+  }
+
+  /** Goes to a frame, stops there and draws it before returning. */
+  setFrame(frame) {
+    this.clock.pause();
+    this.clock.seek(frame);
+    this.#stage?.refresh();
+    this.#stage?.draw();
+  }
+
+  seek(position) {
+    this.clock.seek(position);
+    this.#stage?.invalidate();
+  }
+
+  async #loadStage(headUrl) {
+    try {
+      const response = await fetch(headUrl);
+      if (!response.ok) throw new Error(`the head did not arrive (${response.status})`);
+      const rig = new Rig(await response.arrayBuffer());
+      const listeners = { onframe: () => this.#onFrame(), onlost: (lost) => this.#onLost(lost) };
+      this.#stage = new Stage(this.grid, rig, this.clock, listeners);
+      followPointer(this.grid, this.#deck());
+      this.#showEmpty();
+    } catch (error) {
+      this.#showUnavailable(error);
+    }
+  }
+
+  #build() {
+    this.notice = element("p", { class: "notice", role: "status", hidden: true });
+    this.headline = element("p", { class: "sentence" });
+    this.detail = element("p", { class: "detail" });
+    this.grid = element("div", { class: "faces", tabIndex: 0, role: "group" }, element("canvas"));
+    this.grid.setAttribute("aria-label", "Faces: space plays, comma and full stop step, arrows turn, plus and minus zoom");
+    const heading = element("div", { class: "heading", role: "status" }, this.headline, this.detail);
+    const bar = element("div", { class: "progress", "aria-hidden": "true" });
+    this.root.append(this.notice, heading, this.#questionLine(), bar, this.grid, this.controls.node);
+    this.root.addEventListener("keydown", (event) => this.#onKey(event));
+    this.root.addEventListener("dblclick", (event) => this.#onDoubleClick(event));
+  }
+
+  #questionLine() {
+    const keep = element("input", { type: "checkbox", checked: keepsSentence() });
+    keep.addEventListener("change", () => rememberKeepsSentence(keep.checked));
+    this.keep = keep;
+    this.tally = element("span", { class: "tally", role: "status" });
+    const meaning = "Unticked, a rating is stored with a fingerprint of the sentence instead of its words.";
+    const label = element("label", { class: "keep", title: meaning }, keep, "keep my sentence with my ratings");
+    const question = element("p", {}, element("strong", { text: QUESTION }), " 1 not at all … 5 perfectly ", this.tally);
+    return element("div", { class: "question" }, question, label);
+  }
+
+  /** @returns {import("./controls.js").Deck} */
+  #deck() {
+    const camera = (change) => {
+      if (!this.#stage) return;
+      change(this.#stage.camera);
+      this.#stage.invalidate();
+    };
+    return {
+      clock: this.clock,
+      toggle: () => this.#toggle(),
+      seek: (position) => this.seek(position),
+      step: (direction) => {
+        this.clock.step(direction);
+        this.#stage?.invalidate();
+      },
+      orbit: (yaw, pitch) => camera((view) => view.orbit(yaw, pitch)),
+      zoom: (factor) => camera((view) => view.scale(factor)),
+      resetView: () => camera((view) => view.reset()),
+      leaveEnlarged: () => this.#enlarge(null),
+      changed: () => this.#stage?.invalidate(),
+    };
+  }
+
+  #toggle() {
+    if (this.clock.playing) this.clock.pause();
+    else this.clock.play();
+    this.#stage?.refresh();
+  }
+
+  #setFaces(clips) {
+    this.grid.querySelectorAll(".face").forEach((face) => face.remove());
+    this.#scales = [];
+    this.#enlarge(null);
+    clips.forEach((clip, index) => this.grid.append(this.#makeFace(clip, index, clips.length)));
+    this.grid.style.setProperty("--faces", String(clips.length));
+    this.root.dataset.faces = String(clips.length);
+    this.#stage.clips = clips;
+    this.#showTally();
+  }
+
+  #makeFace(clip, index, total) {
+    const window = element("div", { class: "window", role: "img" });
+    const waiting = clip.seed === null;
+    window.setAttribute("aria-label", waiting ? "A waiting face" : `Face ${index + 1} of ${total}`);
+    const face = element("figure", { class: "face" }, window);
+    face.dataset.index = String(index);
+    if (waiting) return face;
+    const enlarge = iconButton("enlarge", `Enlarge face ${index + 1}`, () => this.#enlarge(face));
+    const seed = element("span", { class: "seed", text: `seed ${clip.seed}`, title: "This seed makes this face again" });
+    window.append(element("span", { class: "number", text: String(index + 1) }), enlarge, seed);
+    const scale = new RatingScale(index + 1, clip.token, () => this.#sentenceToKeep(), () => this.#showTally());
+    this.#scales.push(scale);
+    face.append(element("figcaption", {}, scale.node));
+    return face;
+  }
+
+  #sentenceToKeep() {
+    return this.keep.checked ? this.#run.text : "";
+  }
+
+  #showTally() {
+    const rated = this.#scales.filter((scale) => scale.score !== null).length;
+    this.root.dataset.rated = String(rated);
+    this.tally.textContent = rated && rated === this.#scales.length ? "All rated, thank you." : "";
+  }
+
+  /** Shows one face alone, or all with null. */
+  #enlarge(face) {
+    const enlarged = face && !face.classList.contains("enlarged") ? face : null;
+    this.grid.querySelectorAll(".face").forEach((other) => other.classList.toggle("enlarged", other === enlarged));
+    this.grid.classList.toggle("one-enlarged", Boolean(enlarged));
+    this.#stage?.refresh();
+  }
+
+  #describe(run) {
+    this.#announce(run.text, `seed ${run.seed} · temperature ${run.temperature} · ${run.weights}`);
+    this.#notify(run.notice);
+  }
+
+  #announce(sentence, detail) {
+    this.headline.textContent = sentence;
+    this.detail.textContent = detail;
+  }
+
+  #notify(text) {
+    this.notice.textContent = text;
+    this.notice.hidden = !text;
+  }
+
+  async #reportHealth() {
+    const report = await health();
+    if (report?.notice) this.#notify(report.notice);
+  }
+
+  async #reassure(text) {
+    const report = await health();
+    if (this.root.dataset.state !== "busy") return;
+    const loading = report?.model === "loading";
+    this.#announce(text, loading ? "The model is waking up; the first sentence takes a few seconds." : "Almost there…");
+  }
+
+  #showEmpty() {
+    this.#setFaces(Array.from({ length: WAITING_FACES }, neutralClip));
+    this.#setState("empty");
+    this.#announce("Four faces are waiting for your sentence.", "Type one above, or pick a feeling to start from.");
+    this.clock.reset(1, 25);
+    this.#stage.refresh();
+  }
+
+  #showUnavailable(error) {
+    this.#setState("unavailable");
+    const cause = error instanceof NoWebGL
+      ? "The faces need WebGL2, which this browser does not offer or has switched off."
+      : "The faces could not be loaded; please reload the page.";
+    this.#announce("No faces to show", cause);
+    if (!(error instanceof NoWebGL)) console.error(error);
+  }
+
+  #onLost(lost) {
+    this.root.dataset.context = lost ? "lost" : "restored";
+    if (lost) this.#notify("The graphics of this computer were interrupted; the faces return in a moment.");
+    else this.#notify(this.#run?.notice ?? "");
+  }
+
+  #onFrame() {
+    this.controls.update();
+    Object.assign(this.root.dataset, {
+      frame: String(this.clock.frame),
+      frames: String(this.clock.frames),
+      playing: String(this.clock.playing),
+      speed: String(this.clock.speed),
+      drawn: String(this.#stage?.framesDrawn ?? 0),
+    });
+  }
+
+  #setState(state) {
+    this.root.dataset.state = state;
+    document.body.classList.toggle("cteg-busy", state === "busy");
+  }
+
+  #onKey(event) {
+    const face = event.target.closest?.(".face");
+    const typing = event.target.matches("input, select");
+    if (face && !typing && /^[1-5]$/.test(event.key) && this.#scales.length) {
+      this.#scales[Number(face.dataset.index)].choose(Number(event.key));
+      return;
+    }
+    this.controls.onKey(event);
+  }
+
+  #onDoubleClick(event) {
+    const window = event.target.closest(".window");
+    if (window && this.#run) this.#enlarge(window.closest(".face"));
+  }
+}
+
+/**
+ * Starts the player in a `gr.HTML` component.
+ *
+ * @param {HTMLElement} host The component's element.
+ * @param {{value: Run | null, rig: string}} props The component's properties.
+ * @param {(name: string, callback: () => void) => void} watch Calls back when the server sends another value.
+ */
+export async function mount(host, props, watch) {
+  const player = new Player(host.querySelector(".cteg-player"));
+  host.cteg = player;
+  watch("value", () => player.show(props.value));
+  await player.load(new URL(props.rig, appRoot()));
+  await player.show(props.value);
+  return { begin: (text, samples) => player.begin(text, samples), end: () => player.end(), raterId };
+}

@@ -1,0 +1,80 @@
+/** What the player asks of the server, and what the browser remembers between visits. */
+
+const RATER = "cteg.rater";
+const KEEP = "cteg.keep-sentence";
+const PATIENCE = 10_000; // milliseconds until a rating counts as not saved
+
+/** The address of the app, with a slash at its end; right behind a proxy that serves it under a path, too. */
+export function appRoot() {
+  const root = window.gradio_config?.root;
+  const path = root ? new URL(root, location.href).pathname : new URL(document.baseURI).pathname;
+  return new URL(path.endsWith("/") ? path : `${path}/`, location.origin);
+}
+
+/** A random id of 32 hexadecimal digits. */
+export function randomId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+let unsavedRater = null; // for browsers that refuse to remember anything
+
+/** The random id under which this browser rates. */
+export function raterId() {
+  try {
+    const known = localStorage.getItem(RATER);
+    if (/^[0-9a-f]{32}$/.test(known ?? "")) return known;
+    const fresh = randomId();
+    localStorage.setItem(RATER, fresh);
+    return fresh;
+  } catch {
+    return (unsavedRater ??= randomId());
+  }
+}
+
+/** Whether the person agreed to keep sentences with their ratings. */
+export function keepsSentence() {
+  try {
+    return localStorage.getItem(KEEP) === "yes";
+  } catch {
+    return false;
+  }
+}
+
+export function rememberKeepsSentence(keep) {
+  try {
+    localStorage.setItem(KEEP, keep ? "yes" : "no");
+  } catch {
+    // nothing is remembered then; the tick still holds for this page
+  }
+}
+
+/**
+ * Stores one rating.
+ *
+ * @param {{token: string, score: number | null, id: string, text: string}} rating `text` is empty unless it may be kept.
+ * @throws {Error} With one sentence for the person; the rating counts as not saved.
+ */
+export async function saveRating({ token, score, id, text }) {
+  let response, body;
+  try {
+    response = await fetch(new URL("gradio_api/run/rate", appRoot()), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ data: [token, raterId(), score, id, text] }),
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+    body = await response.json();
+  } catch {
+    throw new Error("Not saved: the server cannot be reached.");
+  }
+  if (!response.ok || body.data?.[0]?.score !== score) throw new Error(body.error ?? "Not saved.");
+}
+
+/** The state of the app, or null if the server does not answer. */
+export async function health() {
+  try {
+    return await (await fetch(new URL("health", appRoot()))).json();
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,70 @@
+"""Starts and stops the web server."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from cteg.ui.actions import Actions
+from cteg.ui.assets import Assets
+from cteg.ui.page import build_app
+from cteg.ui.services import Services
+from cteg.ui.theme import make_theme
+
+logger = logging.getLogger(__name__)
+
+
+def launch(services: Services, **options: Any) -> gr.Blocks:
+    """Start the server in the background and return the running app; `close` stops it.
+
+    Args:
+        services: What the app works with.
+        options: Further options of Gradio's `launch`, such as the port.
+    """
+    assets = Assets(services.rig_path)
+    actions = Actions(services)
+    blocks = build_app(services, assets)
+
+    def health(_: Request) -> JSONResponse:
+        return JSONResponse(actions.health(), headers={"Cache-Control": "no-store"})
+
+    stylesheets = "".join(
+        f'<link rel="stylesheet" href="{assets.player_url}{name}">' for name in ("page.css", "player.css")
+    )
+    blocks.launch(
+        **options,
+        prevent_thread_lock=True,
+        theme=make_theme(),
+        head=stylesheets,
+        footer_links=["api"],
+        run_history=False,
+        show_error=False,
+        share=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        max_file_size=1,  # nothing here takes files
+        blocked_paths=[str(services.settings.data_dir)],
+        app_kwargs={"routes": [Route("/health", health), assets.route()]},
+    )
+    services.generator.start()
+    return blocks
+
+
+def serve(services: Services) -> None:
+    """Run the app until it is interrupted or asked to terminate, then finish what is under way."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    blocks = launch(services)
+    stop.wait()
+    logger.info("stopping")
+    blocks.close(verbose=False)
+    services.store.close()
