@@ -43,7 +43,7 @@ def _write(clip: Clip, path: Path, name: str, head: str) -> Path:
     if name == "npz":
         return clip.save(target)
     if name == "csv":
-        from cteg.face.csv import save_csv
+        from cteg.face.arkit import save_csv
 
         return save_csv(clip, target)
     from cteg.face.rig import load_rig

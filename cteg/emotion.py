@@ -19,7 +19,7 @@ PARTS = 3
 
 
 def motion_features(frames: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Describe a clip (T, 53) by a fixed vector: per third the mean, and over all the largest and the standard deviation.
+    """Describe a clip (T, 53) by the mean of each third, and the largest value and the standard deviation over all.
 
     Returns:
         (53 * (PARTS + 2),) float32.

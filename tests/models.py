@@ -1,9 +1,15 @@
 """Small random models that the tests share."""
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 
 from cteg.model.config import CTEGConfig
 from cteg.model.cteg import CTEG
+from cteg.text import TextEncoder, build_backbone
 
 TEXT_SIZE = 24
 
@@ -35,3 +41,24 @@ def sentence(tokens: int = 7, rows: int = 1, seed: int = 1) -> tuple[torch.Tenso
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(rows, tokens, TEXT_SIZE, generator=generator)
     return states, torch.ones(rows, tokens, dtype=torch.bool)
+
+
+def small_encoder(labels=("joy", "anger", "neutral")) -> TextEncoder:
+    """A random text encoder of the real kind that splits at blanks and knows a few words."""
+    torch.manual_seed(0)
+    words = "[PAD] [UNK] [CLS] [SEP] i you we love hate it this so much . ! ? , 's not wow no yes happy sad".split()  # noqa: SIM905
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = Lowercase()
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    backbone = build_backbone(
+        {
+            "vocab_size": len(words),
+            "hidden_size": TEXT_SIZE,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 48,
+            "max_position_embeddings": 160,
+        }
+    )
+    return TextEncoder(backbone, tokenizer, labels).eval()

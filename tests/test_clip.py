@@ -6,7 +6,7 @@ import pytest
 from cteg import layout
 from cteg.clip import Clip
 from cteg.errors import InputError
-from cteg.face.csv import ARKIT_COLUMNS, arkit_weights, save_csv
+from cteg.face.arkit import ARKIT_COLUMNS, arkit_weights, save_csv
 
 
 def some_clip(frames=10, **changes):

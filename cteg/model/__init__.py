@@ -1,0 +1,1 @@
+"""CTEG, the model: attention, EwA, latent path, decoder layers, losses."""

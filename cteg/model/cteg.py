@@ -17,7 +17,6 @@ from cteg.model.expression_attention import ExpressionAttention
 from cteg.model.latent import LatentPast
 from cteg.model.layers import ContextLayer, CVADLayer, DrawLatent, LatentTrace, LayerPast
 
-
 STOP_BIAS = -4.0
 """First log-odds of ending with a frame: untrained clips last some 55 frames, like EmoAva's average of 52."""
 
