@@ -4,8 +4,9 @@
         --sentences 40000 --seed 1
 
 `--motion` is a folder with the FACEGOOD captures (MIT), whose mouth motion the speaking stretches use. Each performance
-depends only on seed, split, sentence and its number, so a run that was cut off goes on where it stopped, with any number
-of workers. The laws of a performance are in `docs/performance.md`, the format in `training/performance/store.py`.
+depends only on seed, split, sentence and its number, so a run that was cut off goes on where it stopped, with any
+number of workers. The laws of a performance are in `docs/performance.md`, the format in
+`training/performance/store.py`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from training.performance.dynamics import Array, step_curves
 SACCADE_SECONDS = (0.08, 0.13)
 """Faster ones exist (a saccade of 10 degrees takes 50 ms), but at 25 frames a second they are one jump."""
 
-LID_FOLLOWS_DOWN = 0.35
-"""How far the upper lid follows a gaze down, lid closing per look down."""
+LID_FOLLOWS_DOWN = 0.12
+"""Lid closing per look down; small, because the look-down shapes of a head lower the lid themselves."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Habit:
 HABITS: dict[str, Habit] = {
     "direct": Habit(0.02, 0.0, 0.035, 0.9, 0.75, changes_side=True),
     "soft": Habit(0.08, -0.06, 0.07, 0.9, 0.5, changes_side=True),
-    "down": Habit(0.12, -0.50, 0.08, 1.1, 0.25),
+    "down": Habit(0.12, -0.30, 0.06, 1.1, 0.25),
     "aside": Habit(0.45, -0.05, 0.08, 0.9, 0.35),
-    "up": Habit(0.25, 0.42, 0.08, 0.9, 0.35),
+    "up": Habit(0.25, 0.38, 0.08, 0.9, 0.35),
     "scan": Habit(0.30, 0.0, 0.10, 0.38, 0.3, changes_side=True),
     "away": Habit(0.50, -0.15, 0.08, 1.2, 0.25),
 }

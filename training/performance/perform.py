@@ -39,6 +39,9 @@ IDLE_SHAPES = tuple(
 SETTLE = 0.4
 """Seconds over which drift fades in, so that a performance starts at the neutral frame."""
 
+WIDEST_SPEECH = 0.6 * layout.JAW_OPEN_RADIANS
+"""Limit of the jaw in speech, approached softly: a few takes open as wide as a shout."""
+
 JAW_OPEN = layout.INDEX["jawOpen"]
 JAW_TURN = layout.INDEX["jawTurn"]
 MOUTH_CLOSE = layout.INDEX["mouthClose"]
@@ -175,8 +178,9 @@ def _speak(coefficients: NDArray[np.float64], times: Array, script: Script, bank
     How clearly people articulate differs; a rounded mouth pulls the corners of a smile in; the jaw opens a little to
     one side, which side depends on the person.
     """
-    clarity = rng.uniform(0.85, 1.25) * {"subtle": 0.85, "conversational": 1.0, "theatrical": 1.15}[script.style]
+    clarity = rng.uniform(0.75, 1.1) * {"subtle": 0.85, "conversational": 1.0, "theatrical": 1.1}[script.style]
     motion = clarity * mouth_motion(times, script.speech, script.speech_start, bank, rng)
+    motion[:, JAW_OPEN] = WIDEST_SPEECH * np.tanh(motion[:, JAW_OPEN] / WIDEST_SPEECH)
     motion[:, JAW_TURN] += rng.normal(0.0, 0.03) * motion[:, JAW_OPEN]
     rounding = motion[:, ROUNDING].max(axis=1, keepdims=True)
     coefficients[:, SMILE] *= 1.0 - 0.5 * np.clip(rounding, 0.0, 1.0)

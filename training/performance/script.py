@@ -24,9 +24,9 @@ TALKATIVENESS = 0.7
 """Share of performances that speak the sentence; the others react to it in silence."""
 
 STYLES: dict[str, tuple[float, float, float]] = {
-    "subtle": (0.20, 0.42, 0.58),
-    "conversational": (0.50, 0.78, 1.00),
-    "theatrical": (0.30, 1.00, 1.25),
+    "subtle": (0.15, 0.52, 0.68),
+    "conversational": (0.50, 0.85, 1.08),
+    "theatrical": (0.35, 1.05, 1.30),
 }
 """Probability, and lowest and highest factor on the intensities of the variant; our choice."""
 
@@ -124,8 +124,8 @@ def draw_script(text: str, labels: Mapping[str, float], repertoire: Repertoire, 
     second = draw_second(leading, labels, repertoire, rng)
     style, strength = _draw_style(rng)
     begin = rng.uniform(0.04, 0.22)
-    offset = rng.uniform(0.45, 1.0)
-    hold = rng.uniform(0.5, 1.2) if rng.random() < 0.8 else rng.uniform(0.1, 0.4)
+    offset = rng.uniform(0.4, 0.9)
+    hold = rng.uniform(0.5, 1.2) if rng.random() < 0.75 else rng.uniform(0.1, 0.4)
     if rng.random() < TALKATIVENESS:
         # one voice in three waits until the face has spoken
         wait = rng.uniform(0.4, 0.8) if rng.random() < 0.33 else rng.uniform(0.05, 0.3)

@@ -1,8 +1,8 @@
 """Which sentences are performed: a choice balanced over the seven feelings.
 
-GoEmotions is very unbalanced (disgust and fear are 1 to 2 % of it, neutral and the approving labels more than half), and a
-model trained on it as it is never shows disgust. Rare feelings give all the sentences there are and each of them is
-performed more often; the common ones fill the rest, their rarer labels first.
+GoEmotions is very unbalanced (disgust and fear are 1 to 2 % of it, neutral and the approving labels more than half),
+and a model trained on it as it is never shows disgust. Rare feelings give all the sentences there are and each of them
+is performed more often; the common ones fill the rest, their rarer labels first.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from training.performance.labels import LABEL_INDEX, LABELS, SEVEN_INDEX, SEVEN_
 MOST_WORDS = 32
 """Longer sentences do not fit into the longest clip."""
 
-SHORT_WORDS = 9
-DECAY_WORDS = 7.0
+SHORT_WORDS = 8
+DECAY_WORDS = 5.0
 """Sentences above `SHORT_WORDS` are drawn less often, by e-fold per `DECAY_WORDS` more: dialogue is short (the median
 sentence of EmoAva has 6 words), Reddit is not."""
 

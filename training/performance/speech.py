@@ -19,14 +19,14 @@ from cteg import layout
 from training.performance.captures import CAPTURE_FPS, SpeechBank
 from training.performance.dynamics import Array, minimum_jerk
 
-RATE = (4.0, 5.5)
+RATE = (4.2, 5.5)
 """Syllables a second of conversational English, pauses left out."""
 
 FASTEST_RATE = 6.2
 PAUSES: dict[str, tuple[float, float]] = {",": (0.15, 0.30), ".": (0.28, 0.55)}
 """Seconds of silence after a comma (also ; : and dashes) and after a sentence (also ! ? ...)."""
 
-PIECES_PER_SYLLABLE = 0.8
+PIECES_PER_SYLLABLE = 0.75
 """Openings of the mouth per syllable: syllables such as the second of "very" share an opening with their neighbour."""
 
 EDGE = 0.12
@@ -176,16 +176,20 @@ def mouth_motion(times: Array, speech: Speech, start: float, bank: SpeechBank, r
         begin, end = start + phrase.starts[0], start + phrase.end
         frames = np.flatnonzero((times > begin - EDGE / 2) & (times < end + EDGE))
         elapsed = times[frames] - begin
-        position = _capture_positions(elapsed, phrase, bank, rng)
+        position, effort = _capture_positions(elapsed, phrase, bank, rng)
         window = minimum_jerk((elapsed + EDGE / 2) / EDGE) - minimum_jerk((elapsed - (end - begin)) / EDGE)
-        coefficients[np.ix_(frames, bank.columns)] += _sample(bank.frames, position) * window[:, None]
+        coefficients[np.ix_(frames, bank.columns)] += effort * _sample(bank.frames, position) * window[:, None]
     return coefficients
 
 
-def _capture_positions(elapsed: Array, phrase: Phrase, bank: SpeechBank, rng: Generator) -> Array:
+def _capture_positions(elapsed: Array, phrase: Phrase, bank: SpeechBank, rng: Generator) -> tuple[Array, float]:
     """Map seconds within a phrase to frames of the bank: pieces in a row, each in the time of its syllables.
 
     Of some snippets drawn the one whose own length is nearest is taken, so that it is warped least.
+
+    Returns:
+        Positions (T,) in frames of the bank, and the factor on the motion: speech that is played faster than it was
+        captured is made smaller, as fast speakers undershoot.
     """
     length = phrase.end - phrase.starts[0]
     longest_run = int(bank.run_left.max())
@@ -198,7 +202,8 @@ def _capture_positions(elapsed: Array, phrase: Phrase, bank: SpeechBank, rng: Ge
     syllable_ends = np.append(phrase.starts - phrase.starts[0], length)
     spoken = np.interp(np.linspace(0, 1, count + 1), np.linspace(0, 1, len(syllable_ends)), syllable_ends)
     own = (cuts - cuts[0]) / (cuts[-1] - cuts[0]) * length
-    return np.interp(elapsed, 0.5 * (spoken + own), cuts)
+    effort = min(1.0, (CAPTURE_FPS * length / (cuts[-1] - cuts[0])) ** 0.7)
+    return np.interp(elapsed, 0.5 * (spoken + own), cuts), float(effort)
 
 
 def _sample(frames: NDArray[np.float32], position: Array) -> NDArray[np.float32]:

@@ -4,10 +4,10 @@
     train-000.safetensors, train-001..., ...    performances of a stretch of sentences, all frames in a row
     meta.json                                   settings, counts, sources
 
-A shard holds `frames` (F, 53) float16, `lengths` (P,) int32 frames per performance, and per performance `sentence` int32
-(line of the .jsonl), `leading` uint8 (index into LABELS), `second` int8 (the same, -1 = none), `speaks` uint8. float16
-keeps a step of 0.0005 at most; eight bits would put steps of 0.004 into slow motion. Safetensors can be memory-mapped
-and hold no code.
+A shard holds `frames` (F, 53) float16, `lengths` (P,) int32 frames per performance, and per performance `sentence`
+int32 (line of the .jsonl), `leading` uint8 (index into LABELS), `second` int8 (the same, -1 = none), `speaks` uint8.
+float16 keeps a step of 0.0005 at most; eight bits would put steps of 0.004 into slow motion. Safetensors can be
+memory-mapped and hold no code.
 
 Dimension letters: S sentences, P performances, F frames of all of them, D = 53.
 """
