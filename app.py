@@ -15,20 +15,17 @@ from __future__ import annotations
 import logging
 import sys
 
+import cteg
 from cteg.errors import CtegError
 from cteg.settings import Settings
 from cteg.study.store import Store
 from cteg.ui.server import serve
 from cteg.ui.services import Generator, GeneratorHandle, Services, head_path
 
-VERSION = "0.1.0"
-
 
 def load_generator(settings: Settings) -> Generator:
     """Load the model and perform once, so that the first visitor does not wait for what the first run prepares."""
-    import cteg  # the model brings torch, which takes seconds: the page is up before that
-
-    generator = cteg.load(settings.weights)
+    generator = cteg.load(settings.weights)  # brings torch, which takes seconds: the page is up before that
     generator.generate("Hello.", samples=1)
     return generator
 
@@ -42,9 +39,9 @@ def main() -> int:
         services = Services(
             generator=GeneratorHandle(lambda: load_generator(settings)),
             rig_path=head_path(settings),
-            store=Store(settings, VERSION),
+            store=Store(settings, cteg.__version__),
             settings=settings,
-            version=VERSION,
+            version=cteg.__version__,
         )
     except CtegError as error:
         print(error, file=sys.stderr)

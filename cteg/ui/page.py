@@ -109,7 +109,7 @@ def _build_form() -> Form:
                 chip.click(None, None, text, js=f"() => {json.dumps(sentence)}", api_visibility="private")
         with gr.Row(elem_id="cteg-settings"):
             samples = gr.Slider(1, 8, 4, step=1, label="Faces", elem_id="cteg-samples")
-            temperature = gr.Slider(0, 2, 1, step=0.05, label="Variety (temperature)", elem_id="cteg-temperature")
+            temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", elem_id="cteg-temperature")
             with gr.Row(elem_id="cteg-seed-row"):
                 seed = gr.Number(7, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="cteg-seed")
                 dice = gr.Button("⚄", elem_id="cteg-dice", min_width=0, scale=0)

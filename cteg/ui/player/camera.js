@@ -12,7 +12,9 @@ export class Camera {
     // The frame reaches from just below the chin to the crown where the head is not much taller than its face.
     const top = Math.min(head.high[1], face.high[1] + 0.55 * faceHeight);
     const bottom = face.low[1] - 0.16 * faceHeight;
-    this.target = [middle(0), (top + bottom) / 2, middle(2)];
+    // The turning point lies between face and skull, so that a turned head stays in its frame.
+    const depth = (middle(2) + (head.low[2] + head.high[2]) / 2) / 2;
+    this.target = [middle(0), (top + bottom) / 2, depth];
     this.halfHeight = ((top - bottom) / 2) * 1.06;
     this.halfWidth = Math.max(head.high[0], -head.low[0]) * 1.06;
     // Below the chin the neck dissolves, before the mesh ends.

@@ -77,6 +77,7 @@ export class Player {
   /** Shows that a sentence is being performed. */
   begin(text, samples) {
     this.#setState("busy");
+    this.#comeIntoView();
     this.#announce(text, `Performing it in ${count(samples, "different way")}…`);
     clearTimeout(this.#waitTimer);
     this.#waitTimer = setTimeout(() => this.#reassure(text), LONG_WAIT);
@@ -244,6 +245,12 @@ export class Player {
     if (this.root.dataset.state !== "busy") return;
     const loading = report?.model === "loading";
     this.#announce(text, loading ? "The model is waking up; the first sentence takes a few seconds." : "Almost there…");
+  }
+
+  /** On a phone the faces lie below the form: they come up where they would hardly be seen. */
+  #comeIntoView() {
+    const { top } = this.root.getBoundingClientRect();
+    if (top > 0.6 * innerHeight) this.root.scrollIntoView({ behavior: this.calm ? "auto" : "smooth", block: "start" });
   }
 
   #showEmpty() {

@@ -34,18 +34,19 @@ uniform vec3 eye;
 uniform vec2 fade;                      // heights between which the neck dissolves into the background
 out vec4 pixel;
 
-const vec3 KEY = normalize(vec3(-0.55, 0.62, 0.9));
+const vec3 KEY = normalize(vec3(-0.72, 0.72, 0.8));
 const vec3 FILL = normalize(vec3(0.85, 0.05, 0.65));
 const vec3 RIM = normalize(vec3(0.5, 0.5, -0.9));
-const vec3 KEY_COLOR = vec3(1.0, 0.93, 0.84) * 1.02;
-const vec3 FILL_COLOR = vec3(0.72, 0.82, 1.0) * 0.27;
+const vec3 KEY_COLOR = vec3(1.0, 0.955, 0.9) * 1.12;
+const vec3 FILL_COLOR = vec3(0.78, 0.87, 1.0) * 0.3;
 const vec3 RIM_COLOR = vec3(0.95, 0.97, 1.0) * 0.75;
-const vec3 SKY = vec3(0.42, 0.43, 0.47);
-const vec3 GROUND = vec3(0.24, 0.19, 0.175);
-const vec3 SCATTER = vec3(0.34, 0.16, 0.1);   // light that bleeds past the edge of shadow, red the furthest
+const vec3 SKY = vec3(0.36, 0.375, 0.42);
+const vec3 GROUND = vec3(0.2, 0.165, 0.16);
+const vec3 SCATTER = vec3(0.5, 0.34, 0.28);   // light that bleeds past the edge of shadow, red the furthest
 
 vec3 wrapped(float lambert) {
-  return max((vec3(lambert) + SCATTER) / (1.0 + SCATTER), 0.0);
+  vec3 reach = max((vec3(lambert) + SCATTER) / (1.0 + SCATTER), 0.0);
+  return reach * reach;
 }
 
 float highlight(vec3 normal, vec3 light, vec3 view, float power) {
@@ -64,7 +65,7 @@ void main() {
   vec3 color = surface.rgb * (ambient + diffuse);
 
   float grazing = pow(1.0 - max(dot(normal, view), 0.0), 4.0);
-  float sheen = highlight(normal, KEY, view, 18.0) * 0.07 + highlight(normal, FILL, view, 14.0) * 0.025;
+  float sheen = highlight(normal, KEY, view, 16.0) * 0.1 + highlight(normal, FILL, view, 14.0) * 0.025;
   float spark = highlight(normal, KEY, view, 190.0) * 1.3 + highlight(normal, FILL, view, 120.0) * 0.25;
   float lustre = highlight(normal, KEY, view, 48.0) * 0.22;
   color += KEY_COLOR * soft * (sheen * (0.35 + shine) + lustre * shine + spark * wet);
