@@ -1,0 +1,107 @@
+"""Shared fixtures: an app with a fake generator, started once per run, and a browser to look at it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cteg import layout
+from cteg.clip import Clip
+from cteg.sampling import check_settings
+from cteg.settings import Settings
+from cteg.text import check_text
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+CHROMIUM = os.environ.get("CTEG_TEST_CHROMIUM", "/usr/bin/chromium")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+class FakeGenerator:
+    """Performs any sentence with a known motion: the jaw opens and closes, each seed smiles to its own degree."""
+
+    name = "fake-weights"
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.open_gate = threading.Event()
+        self.open_gate.set()
+
+    def generate(self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7) -> list[Clip]:
+        text, settings = check_text(text), check_settings(samples, temperature, seed)
+        self.calls += 1
+        self.open_gate.wait(20)
+        if "explode" in text:
+            raise RuntimeError("secret detail /etc/passwd")
+        return [self._clip(text, settings.temperature, settings.seed + index) for index in range(settings.samples)]
+
+    def _clip(self, text: str, temperature: float, seed: int) -> Clip:
+        frames = 20 + 5 * (seed % 3)
+        arc = np.sin(np.linspace(0, np.pi, frames))
+        coefficients = np.zeros((frames, layout.D), dtype=np.float32)
+        for side in ("Left", "Right"):
+            coefficients[:, layout.INDEX[f"mouthSmile{side}"]] = arc * (0.3 + 0.1 * (seed % 7))
+            coefficients[:, layout.INDEX[f"browOuterUp{side}"]] = arc
+        coefficients[:, layout.INDEX["jawOpen"]] = 0.3 * arc
+        return Clip(coefficients, layout.FPS, "open", text, seed, temperature, self.name)
+
+
+class RunningApp:
+    """The app on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        from cteg.face.rig import HEADS_DIR
+        from cteg.study.store import Store
+        from cteg.ui.server import launch
+        from cteg.ui.services import GeneratorHandle, Services
+
+        self.settings = Settings(data_dir=folder)
+        self.generator = FakeGenerator()
+        self.store = Store(self.settings, "test")
+        handle = GeneratorHandle(lambda: self.generator)
+        self.services = Services(handle, HEADS_DIR / "default.safetensors", self.store, self.settings, "test")
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/"
+        self.blocks = launch(self.services, server_name="127.0.0.1", server_port=port, quiet=True)
+
+    def close(self) -> None:
+        self.blocks.close(verbose=False)
+        self.store.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    running = RunningApp(tmp_path_factory.mktemp("data"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Any:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"there is no Chromium at {CHROMIUM}; set CTEG_TEST_CHROMIUM")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+        yield chromium
+        chromium.close()
