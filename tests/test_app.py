@@ -1,0 +1,305 @@
+"""The app through its web API: what it promises, what it refuses, what it keeps to itself."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client
+
+from cteg.errors import WeightsError
+from cteg.settings import Settings
+from cteg.ui.services import GeneratorHandle, head_path
+from tests.conftest import RunningApp, free_port
+
+ROOT = Path(__file__).parent.parent
+TEXT = "I can't believe you came!"
+
+
+@pytest.fixture(scope="module")
+def client(app) -> Client:
+    return Client(app.url, verbose=False)
+
+
+@pytest.fixture
+def rater() -> str:
+    return secrets.token_hex(16)
+
+
+def call(app: RunningApp, name: str, data: list | str) -> tuple[str, object]:
+    """Call an endpoint by plain HTTP; return the name of the last event and its data."""
+    body = data if isinstance(data, str) else json.dumps({"data": data})
+    reply = httpx.post(
+        f"{app.url}gradio_api/call/{name}", content=body, headers={"Content-Type": "application/json"}, timeout=20
+    )
+    if reply.status_code != 200:
+        return "refused", reply.text
+    stream = httpx.get(f"{app.url}gradio_api/call/{name}/{reply.json()['event_id']}", timeout=30).text
+    event, _, payload = stream.strip().split("\n\n")[-1].partition("\n")
+    return event.removeprefix("event: "), json.loads(payload.removeprefix("data: "))
+
+
+def page_generate(app: RunningApp, rater: str, text: str = TEXT, samples: int = 2, seed: int = 7) -> dict:
+    """Generate as the page does, by the index of its event."""
+    config = httpx.get(f"{app.url}config").json()
+    (index,) = (d["id"] for d in config["dependencies"] if d["api_name"] == "generate_for_page")
+    session = secrets.token_hex(5)
+    body = {"data": [text, samples, 1.0, seed, rater], "fn_index": index, "session_hash": session}
+    httpx.post(f"{app.url}gradio_api/queue/join", json=body).raise_for_status()
+    with httpx.stream("GET", f"{app.url}gradio_api/queue/data?session_hash={session}", timeout=20) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data:") and '"process_completed"' in line:
+                message = json.loads(line[5:])
+                return message["output"]["data"][0] if message["success"] else message["output"]
+    raise AssertionError("the stream ended early")
+
+
+def rate(app: RunningApp, *data: object) -> httpx.Response:
+    return httpx.post(f"{app.url}gradio_api/run/rate", json={"data": list(data)})
+
+
+# -- generating --------------------------------------------------------------------------------------------------------
+
+
+def test_the_endpoint_takes_the_promised_names_and_returns_exact_clips(app, client):
+    result = client.predict(text=TEXT, samples=3, temperature=0.5, seed=11, api_name="/generate")
+    assert (result["text"], result["temperature"], result["weights"]) == (TEXT, 0.5, "fake-weights")
+    assert (result["space"], result["fps"]) == ("open", 25.0)
+    assert [clip["seed"] for clip in result["clips"]] == [11, 12, 13]
+    expected = app.generator.generate(TEXT, 3, 0.5, 11)
+    for got, want in zip(result["clips"], expected, strict=True):
+        assert got["frames"] == len(want)
+        assert np.array_equal(np.array(got["coefficients"], dtype=np.float32), want.coefficients)
+
+
+def test_settings_have_defaults(client):
+    assert len(client.predict(text=TEXT, api_name="/generate")["clips"]) == 4
+
+
+def test_the_page_gets_compact_clips_with_tokens(app, rater):
+    value = page_generate(app, rater)
+    assert value["notice"] == ""
+    assert len({clip["token"] for clip in value["clips"]}) == 2
+    clip = value["clips"][0]
+    decoded = np.frombuffer(base64.b64decode(clip["data"]), "<i2").reshape(clip["frames"], 53) * clip["scale"]
+    original = app.generator.generate(TEXT, 1, 1.0, 7)[0].coefficients
+    assert np.abs(decoded - original).max() <= clip["scale"] / 2 + 1e-9
+    assert len(json.dumps(clip)) < 64 * 53 * 4
+
+
+BAD_REQUESTS = [
+    ["", 4, 1.0, 7],
+    ["   \n\t", 4, 1.0, 7],
+    ["\u200b\u200d\ufeff", 4, 1.0, 7],
+    ["a" * 10_000, 4, 1.0, 7],
+    ["word " * 200_000, 4, 1.0, 7],
+    [None, 4, 1.0, 7],
+    [["a list"], 4, 1.0, 7],
+    [TEXT, 0, 1.0, 7],
+    [TEXT, -1, 1.0, 7],
+    [TEXT, 1000, 1.0, 7],
+    [TEXT, 1.5, 1.0, 7],
+    [TEXT, True, 1.0, 7],
+    [TEXT, "4", 1.0, 7],
+    [TEXT, 4, float("nan"), 7],
+    [TEXT, 4, float("inf"), 7],
+    [TEXT, 4, -1, 7],
+    [TEXT, 4, 2.01, 7],
+    [TEXT, 4, 1e308, 7],
+    [TEXT, 4, None, 7],
+    [TEXT, 4, "0.5", 7],
+    [TEXT, 4, True, 7],
+    [TEXT, 4, 1.0, -1],
+    [TEXT, 4, 1.0, 2**64],
+    [TEXT, 4, 1.0, None],
+    [TEXT, 4, 1.0, {}],
+]
+
+
+@pytest.mark.parametrize("data", BAD_REQUESTS, ids=[repr(row)[:40] for row in BAD_REQUESTS])
+def test_bad_requests_get_one_sentence_and_cost_nothing(app, data):
+    calls = app.generator.calls
+    event, payload = call(app, "generate", data)
+    assert event == "error"
+    assert payload["error"].endswith(".")
+    assert len(payload["error"]) < 200
+    assert "\n" not in payload["error"]
+    assert "Traceback" not in payload["error"]
+    assert app.generator.calls == calls
+
+
+@pytest.mark.parametrize(
+    "text", ["<img src=x onerror=alert(1)>", "${7*7} {{7*7}}", "'; DROP TABLE ratings; --", "👩‍👩‍👧 ¡sí!"]
+)
+def test_odd_texts_stay_text(client, text):
+    assert client.predict(text=text, samples=1, api_name="/generate")["clips"]
+
+
+def test_a_defect_shows_an_incident_and_no_detail(app, caplog):
+    event, payload = call(app, "generate", ["please explode", 1, 1.0, 7])
+    assert event == "error"
+    assert "incident" in payload["error"]
+    assert "secret" not in payload["error"]
+    incident = payload["error"].split("incident ")[1].split(")")[0]
+    assert f"incident {incident}" in caplog.text
+
+
+def test_a_missing_model_is_a_sentence_and_the_page_stays_up():
+    def fail():
+        raise WeightsError("The file model.safetensors is damaged.")
+
+    handle = GeneratorHandle(fail)
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=r"unavailable\. The file"):
+            handle.get()
+    assert handle.status == "unavailable"
+
+
+def test_the_public_api_is_generate_alone(app):
+    named = httpx.get(f"{app.url}gradio_api/info").json()["named_endpoints"]
+    assert list(named) == ["/generate"]
+    assert [p["parameter_name"] for p in named["/generate"]["parameters"]] == ["text", "samples", "temperature", "seed"]
+
+
+# -- rating ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rating_reaches_the_database(app, rater):
+    value = page_generate(app, rater)
+    token, event = value["clips"][1]["token"], secrets.token_hex(16)
+    reply = rate(app, token, rater, 4, event, "")
+    assert reply.json()["data"][0] == {"rating": event, "sequence": 1, "score": 4}
+    (stored,) = [rating for rating in app.store.ratings() if rating.rater == rater]
+    assert (stored.score, stored.position, stored.seed, stored.text) == (4, 1, 8, None)
+    assert rate(app, token, rater, None, "", "").json()["data"][0]["sequence"] == 2
+    assert not [rating for rating in app.store.ratings() if rating.rater == rater]
+
+
+def test_forged_ratings_are_refused_and_stored_nowhere(app, rater):
+    token = page_generate(app, rater)["clips"][0]["token"]
+    before = len(app.store.events())
+    forged = [
+        ("no-such-token", rater, 3, "", ""),
+        (token, secrets.token_hex(16), 3, "", ""),
+        (token, rater, 6, "", ""),
+        (token, rater, "3", "", ""),
+        (token, rater, True, "", ""),
+        (token, "'; DROP TABLE ratings", 3, "", ""),
+        (token, rater, 3, "", "a sentence that it did not perform"),
+        (None, None, None, None, None),
+        (token, rater, 3, "", "x" * 5_000_000),
+    ]
+    for data in forged:
+        reply = rate(app, *data)
+        assert reply.status_code == 500
+        assert reply.json()["error"].endswith(".")
+    assert len(app.store.events()) == before
+
+
+def test_a_full_queue_does_not_turn_ratings_away(app, rater):
+    token = page_generate(app, rater)["clips"][0]["token"]
+    app.generator.open_gate.clear()
+    try:
+        replies = [
+            httpx.post(f"{app.url}gradio_api/call/generate", json={"data": [TEXT, 1, 1.0, 7]}) for _ in range(40)
+        ]
+        assert {reply.status_code for reply in replies} == {200, 503}
+        started = time.monotonic()
+        assert rate(app, token, rater, 5, "", "").status_code == 200
+        assert httpx.get(f"{app.url}health").status_code == 200
+        assert time.monotonic() - started < 2
+    finally:
+        app.generator.open_gate.set()
+    deadline = time.monotonic() + 20
+    while call(app, "generate", [TEXT, 1, 1.0, 7])[0] == "refused" and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def test_without_a_store_faces_still_play(tmp_path, rater):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    running = RunningApp(blocker / "data")
+    try:
+        value = page_generate(running, rater)
+        assert [clip["token"] for clip in value["clips"]] == [None, None]
+        assert "Ratings are off" in value["notice"]
+        health = httpx.get(f"{running.url}health").json()
+        assert (health["status"], health["store"]) == ("degraded", "off")
+    finally:
+        running.close()
+
+
+# -- serving -----------------------------------------------------------------------------------------------------------
+
+
+def test_health(app):
+    health = httpx.get(f"{app.url}health").json()
+    assert health == {"status": "ok", "model": "ready", "store": "ok", "notice": "", "version": "test"}
+
+
+def test_the_head_may_be_kept_for_ever(app):
+    components = httpx.get(f"{app.url}config").json()["components"]
+    (rig,) = {c["props"]["props"]["rig"] for c in components if "rig" in c["props"].get("props", {})}
+    reply = httpx.get(app.url + rig)
+    assert reply.content == app.services.rig_path.read_bytes()
+    assert "immutable" in reply.headers["cache-control"]
+    assert reply.headers["content-encoding"] == "gzip"
+    plain = httpx.get(app.url + rig, headers={"Accept-Encoding": "identity"})
+    assert plain.content == reply.content
+    assert "content-encoding" not in plain.headers
+
+
+def test_files_of_the_computer_are_not_served(app):
+    database = app.settings.database_file
+    app.store.check()
+    assert database.exists()
+    paths = ["cteg-files/../settings.py", "cteg-files/%2e%2e/app.py", "cteg-files//etc/passwd"]
+    paths += [f"gradio_api/file={path}" for path in (database, "/etc/passwd", ROOT / "app.py", app.services.rig_path)]
+    for path in paths:
+        assert httpx.get(app.url + path).status_code in (403, 404), path
+
+
+def test_the_page_names_no_other_host(app):
+    page = httpx.get(app.url).text
+    assert "fonts.googleapis.com" not in page
+    assert "fonts.googleapis.com" not in httpx.get(f"{app.url}theme.css").text
+
+
+def test_settings_come_from_the_environment(tmp_path):
+    environment = {"CTEG_DATA_DIR": str(tmp_path), "CTEG_HEAD": "", "CTEG_WEIGHTS": "somewhere", "HF_TOKEN": "secret"}
+    settings = Settings.from_environment(environment)
+    assert (settings.data_dir, settings.head, settings.weights) == (tmp_path, "default", "somewhere")
+    assert settings.database_file == tmp_path / "ratings.sqlite3"
+    assert "secret" not in repr(settings)
+    with pytest.raises(WeightsError, match="no head 'none-such'"):
+        head_path(Settings(head="none-such"))
+
+
+def test_the_program_answers_within_seconds_and_ends_on_sigterm(tmp_path):
+    port = free_port()
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "CTEG_DATA_DIR": str(tmp_path)}
+    environment["CTEG_WEIGHTS"] = str(tmp_path / "none")  # the page must come up without a model, too
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=30).json()["store"] == "ok"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
