@@ -4,7 +4,7 @@ The FACEGOOD Audio2Face captures (real speech, MIT) hold jaw, rounding and lip c
 capture is divided at the smallest opening between two openings of the mouth; each piece may stand for one syllable. The
 captures are Chinese and no sound belongs to a clip, so rhythm and range are real, the words are not.
 
-Dimension letters: F capture frames, P pieces, C = 22 mouth coefficients.
+Dimension letters: F capture frames, P pieces, C = 24 mouth coefficients.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, replacement in (
         (r"&amp;", "&"),
         (r"&[lg]t;|&nbsp;", " "),
-        (r"https?://\S+|www\.\S+", " "),
         (r"\[([^\]]*)\]\([^)]*\)", r"\1"),  # Markdown links
+        (r"https?://\S+|www\.\S+", " "),
         (r"\^+|~~|\*\*?|(?<!\w)_+|_+(?!\w)", ""),  # Markdown emphasis and superscripts
         (r"^\s*(>\s*)+", ""),  # quoted lines
         (r"(?<!\w)/?[ur]/(?=\[?\w)|(?<!\w)/(?=\[)", ""),  # u/name, r/forum
@@ -112,7 +112,7 @@ def clean(raw: str) -> str | None:
     unmasked = _unmask(text)
     if unmasked is None:
         return None
-    text = _STAGE_DIRECTION.sub("", unmasked).strip(" ,;:-/")
+    text = _STAGE_DIRECTION.sub("", unmasked).replace("[", "").replace("]", "").strip(" ,;:-/")
     if text.count('"') % 2:
         text = text.replace('"', "")
     return text if _is_sentence(text) else None

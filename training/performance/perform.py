@@ -28,6 +28,9 @@ from training.performance.table import Repertoire, repertoire
 HOLD_FLUCTUATION = 0.055
 """Standard deviation of a held unit as a share of its level; our choice, seen as "alive" without tremor."""
 
+SHORTEST_STEP = 0.24
+"""Seconds of the fastest step of a unit: its peak speed, 1.875 / 0.24 s, is that of the fastest brows of real takes."""
+
 IDLE = 0.008
 """Standard deviation of the drift of brows, lids and mouth corners at rest: a living face is never at exact zero."""
 
@@ -115,6 +118,7 @@ def expression(times: Array, script: Script, gate: Array, tables: Repertoire, rn
     sides = side_factors(units.asymmetry, rng)  # (2, U)
     levels = np.stack([e.strength * e.variant.intensities for e in script.episodes])  # (episodes, 2, U)
     levels = np.minimum(levels, 1.0) * sides
+    levels /= np.maximum(levels.max(axis=1, keepdims=True), 1.0)  # a full unit stays as lopsided as a weak one
     levels = np.concatenate([np.zeros_like(levels[:1]), levels, script.residual * levels[-1:]])  # (K + 1, 2, U)
     used = np.flatnonzero(levels.any(axis=(0, 1)))
     levels = levels[:, :, used]
@@ -137,7 +141,7 @@ def _unit_times(script: Script, tables: Repertoire, used: NDArray[np.intp], rng:
     count = (len(begins), len(used))
     lag = np.where(units.is_mouth[used], rng.uniform(0.02, 0.16, count), rng.uniform(0.0, 0.08, count))
     pace = units.pace[used] * np.exp(0.12 * rng.standard_normal(count))
-    return begins[:, None] + lag, np.clip(lengths[:, None] * pace, 0.16, 1.5)
+    return begins[:, None] + lag, np.clip(lengths[:, None] * pace, SHORTEST_STEP, 1.5)
 
 
 def emphasis(times: Array, script: Script, tables: Repertoire, rng: Generator) -> NDArray[np.float64]:

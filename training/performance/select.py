@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from training.performance.clean import words_of
 from training.performance.labels import LABEL_INDEX, LABELS, SEVEN_INDEX, SEVEN_NAMES
 
-MOST_WORDS = 32
-"""Longer sentences do not fit into the longest clip."""
+MOST_WORDS = 28
+"""Longer sentences do not fit into the longest clip but in a hurry."""
 
-SHORT_WORDS = 8
+SHORT_WORDS = 7
 DECAY_WORDS = 5.0
 """Sentences above `SHORT_WORDS` are drawn less often, by e-fold per `DECAY_WORDS` more: dialogue is short (the median
 sentence of EmoAva has 6 words), Reddit is not."""

@@ -3,7 +3,7 @@
 A phrase of n syllables takes about as many pieces of a capture (`captures.py`) in a row and plays them in the time of
 its syllables: jaw, lips and their co-articulation are real, their words are not those of the sentence.
 
-Dimension letters: S syllables, C = 22 mouth coefficients, T frames.
+Dimension letters: S syllables, C = 24 mouth coefficients, T frames.
 """
 
 from __future__ import annotations
@@ -152,13 +152,13 @@ def draw_speech(text: str, longest: float, rng: Generator) -> Speech:
 
 def speaking_gate(times: Array, speech: Speech, start: float) -> Array:
     """Return how much the mouth is taken by speech, (T,) 0...1: it rises shortly before a phrase and falls after it."""
-    gate = np.zeros(len(times))
+    free = np.ones(len(times))
     for phrase in speech.phrases:
         begin, end = start + phrase.starts[0], start + phrase.end
-        rise = minimum_jerk((times - begin + 0.18) / 0.24)
-        fall = minimum_jerk((times - end + 0.04) / 0.36)
-        gate = np.maximum(gate, rise - fall)
-    return gate
+        rise = minimum_jerk((times - begin + 0.20) / 0.30)
+        fall = minimum_jerk((times - end + 0.06) / 0.42)
+        free *= 1.0 - (rise - fall)  # the product joins two phrases without a corner, the maximum would not
+    return 1.0 - free
 
 
 def mouth_motion(times: Array, speech: Speech, start: float, bank: SpeechBank, rng: Generator) -> NDArray[np.float64]:

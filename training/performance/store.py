@@ -144,6 +144,7 @@ def write_shard(path: Path, clips: list[NDArray[np.float32]], facts: list[tuple[
     }
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata={"fps": str(layout.FPS), "space": "open"})
+    part.chmod(0o644)  # safetensors makes files that nobody else may read
     part.replace(path)
 
 
