@@ -8,16 +8,23 @@ from scipy import sparse
 from scipy.interpolate import CubicSpline
 
 from cteg.face.rig import vertex_normals
+from training.head.lids import Eye, Opening
 from training.head.part import Part, follow, grid_triangles
 
-BROW_PATH = np.array([[-17.5, 15.5], [-9.0, 21.0], [4.0, 24.5], [14.0, 24.0], [23.5, 16.5]])
+BROW_PATH = np.array([[-17.0, 19.0], [-8.0, 21.6], [4.0, 24.0], [14.5, 23.6], [24.5, 17.5]])
 """Middle line of the left brow in millimetres from the eye's centre, from the nose outwards (x, y)."""
 
-BROW_HALF_WIDTH = np.array([3.1, 3.9, 3.3, 2.5, 0.5])
-BROW_COLOR = np.array([52, 36, 28])
+BROW_HALF_WIDTH = np.array([3.0, 3.6, 3.1, 2.3, 0.5])
+BROW_COLOR = np.array([62, 43, 33])
+BROW_STIFFNESS = 0.75
 BROW_COLUMNS, BROW_ROWS = 26, 5
 BROW_RISE = np.array([-0.5, 0.9, 1.35, 0.9, -0.5])
 """Height over the skin in millimetres across the brow; the borders lie in the skin, so that none stands off."""
+
+LASH_COLUMNS = 22
+LASH_COLOR = np.array([34, 24, 22])
+LASH_BASE = 0.0004
+"""Metres over the margin where the lashes are bound: on the lid's outer skin, not on its inner side."""
 
 
 def bind(points: NDArray[np.float64], skin: Part) -> tuple[sparse.csr_matrix, NDArray[np.float64]]:
@@ -54,9 +61,9 @@ def bind(points: NDArray[np.float64], skin: Part) -> tuple[sparse.csr_matrix, ND
     return binding, normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
-def brow(side: str, eye_centre: NDArray[np.float64], skin: Part) -> Part:
-    """Return one eyebrow: a tapered ridge on the skin. `side` is Left or Right (the character's)."""
-    mirror = 1.0 if side == "Left" else -1.0
+def brow(eye: Eye, skin: Part) -> Part:
+    """Return the eyebrow over an eye: a tapered ridge on the skin."""
+    mirror = 1.0 if eye.side == "Left" else -1.0
     knots = np.linspace(0, 1, len(BROW_PATH))
     along = np.linspace(0, 1, BROW_COLUMNS)
     middle = CubicSpline(knots, BROW_PATH)(along)
@@ -68,16 +75,48 @@ def brow(side: str, eye_centre: NDArray[np.float64], skin: Part) -> Part:
     level = np.linspace(-1, 1, BROW_ROWS)
     flat = middle[None] + level[:, None, None] * (across * half_width[:, None])[None]  # (rows, columns, 2)
     flat = flat.reshape(-1, 2) * np.array([mirror, 1.0]) * 1e-3
-    points = np.column_stack([eye_centre[:2] + flat, np.zeros(len(flat))])
+    points = np.column_stack([eye.centre[:2] + flat, np.zeros(len(flat))])
     binding, normal = bind(points, skin)
     rise = np.repeat(BROW_RISE, BROW_COLUMNS).reshape(BROW_ROWS, BROW_COLUMNS)
     end = np.minimum(1.0, np.minimum(along, 1 - along) * 12)
     rise = np.where(rise > 0, rise * (0.35 + 0.65 * end) - 0.5 * (1 - end), rise)
     vertices = binding @ skin.vertices + normal * rise.reshape(-1, 1) * 1e-3
     triangles = grid_triangles(BROW_ROWS, BROW_COLUMNS)
-    triangles = triangles if side == "Left" else triangles[:, [0, 2, 1]]
+    triangles = triangles if eye.side == "Left" else triangles[:, [0, 2, 1]]
     strand = 1 + 0.10 * np.sin(np.arange(BROW_COLUMNS) * 2.4)[None, :] * np.ones((BROW_ROWS, 1))
     color = BROW_COLOR * strand.reshape(-1, 1)
-    deltas, joints = follow(skin, binding)
+    deltas, joints = follow(skin, _stiff(binding))
     count = len(vertices)
     return Part(vertices, triangles, color, np.full(count, 0.08), deltas, joints, np.full(count, 0.92))
+
+
+def _stiff(binding: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Let every row of the brow follow its middle row for the most part: skin alone would squeeze it to a line."""
+    middle = binding[BROW_ROWS // 2 * BROW_COLUMNS : (BROW_ROWS // 2 + 1) * BROW_COLUMNS]
+    return (BROW_STIFFNESS * sparse.vstack([middle] * BROW_ROWS) + (1 - BROW_STIFFNESS) * binding).tocsr()
+
+
+def lashes(eye: Eye, opening: Opening, skin: Part) -> Part:
+    """Return the upper lashes: a dark wedge along the margin of the lid that reads as a line from afar."""
+    x = np.linspace(opening.x[0] + 0.0008, opening.x[-1] - 0.0002, LASH_COLUMNS)
+    if eye.side == "Right":
+        x = x[::-1] * 1.0
+    margin = np.interp(x, opening.x, opening.upper)
+    flat = np.stack([x, margin + LASH_BASE], axis=1)
+    binding, _ = bind(np.column_stack([eye.centre[:2] + flat, np.zeros(len(x))]), skin)
+    base = binding @ skin.vertices
+    outer = np.linspace(0, 1, LASH_COLUMNS)
+    taper = np.clip(np.minimum(outer * 5, (1 - outer) * 9), 0.12, 1) * (0.65 + 0.5 * outer)
+    radial = base - eye.centre
+    radial /= np.linalg.norm(radial, axis=1, keepdims=True)
+    up = np.array([0.0, 1.0, 0.0])
+    tip = base + (radial * 0.0016 + up * 0.0002) * taper[:, None]
+    top = base + radial * 0.00015 + up * 0.0007 * taper[:, None]
+    under = base - radial * 0.0004 - up * (LASH_BASE + 0.0004 * taper[:, None])
+    vertices = np.concatenate([under, tip, top])
+    triangles = grid_triangles(3, LASH_COLUMNS)
+    triangles = triangles if eye.side == "Left" else triangles[:, [0, 2, 1]]
+    deltas, joints = follow(skin, sparse.vstack([binding] * 3).tocsr())
+    count = len(vertices)
+    color = np.repeat(LASH_COLOR[None].astype(np.float64), count, axis=0)
+    return Part(vertices, triangles, color, np.full(count, 0.05), deltas, joints, np.full(count, 0.8))

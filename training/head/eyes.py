@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cteg import layout
+from training.head.lids import Eye
 from training.head.part import Joint, Part, grid_triangles
 
 SECTORS = 32
@@ -35,7 +36,12 @@ RINGS: tuple[tuple[float, NDArray], ...] = (
 """Angle from the optic axis in degrees and colour. The iris spans 52 degrees, 13 mm on this head's 15 mm eyeball: a
 little more than life so that gaze reads at small size; close pairs of rings make crisp edges."""
 
-GAZE_DEGREES = {"Down": 26.0, "Up": 22.0, "In": 30.0, "Out": 30.0}
+CATCHLIGHT_SECTORS = 12
+CATCHLIGHT_RADIUS = 0.075
+CATCHLIGHT_RISE = 0.0002
+"""Angular radius (radians) and height over the eyeball (metres; lids keep three times that)."""
+
+GAZE_DEGREES = {"Down": 24.0, "Up": 19.0, "In": 30.0, "Out": 30.0}
 """Turn of the eyeball at eyeLook* = 1; about the range of ARKit's gaze shapes."""
 
 
@@ -46,7 +52,7 @@ def sphere_fit(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]
     return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
 
 
-def eyeball(centre: NDArray[np.float64], radius: float, joint: str) -> Part:
+def eyeball(eye: Eye) -> Part:
     """Return a front-facing spherical cap in rings round the optic axis (+z)."""
     angles = np.radians([degrees for degrees, _ in RINGS])
     around = 2 * np.pi * np.arange(SECTORS) / SECTORS
@@ -56,25 +62,52 @@ def eyeball(centre: NDArray[np.float64], radius: float, joint: str) -> Part:
     # Light fibres: every second sector of the iris is a shade lighter; the lower half catches more light.
     fibre = 1 + 0.16 * (np.arange(SECTORS) % 2 - 0.5) - 0.28 * np.sin(around)
     color[2:6] *= fibre[None, :, None]
-    vertices = centre + radius * directions.reshape(-1, 3)
-    triangles = grid_triangles(len(RINGS), SECTORS, closed=True)[:, [0, 2, 1]]
-    count = len(vertices)
+    directions = directions.reshape(-1, 3)
+    # Shade of the lids: baked light would turn with the gaze and leave black patches, so a mild one is painted.
+    side = np.clip((np.abs(directions[:, 0]) - 0.45) / 0.5, 0, 1)
+    top = np.clip((directions[:, 1] - 0.05) / 0.5, 0, 1)
+    count = len(directions)
     return Part(
-        vertices=vertices,
-        triangles=triangles,
+        vertices=eye.centre + eye.radius * directions,
+        triangles=grid_triangles(len(RINGS), SECTORS, closed=True)[:, [0, 2, 1]],
         color=color.reshape(-1, 3),
         gloss=np.ones(count),
-        joints={joint: np.ones(count)},
-        occlusion=np.full(count, 0.9),
+        joints={f"eye_{eye.side.lower()}": np.ones(count)},
+        occlusion=0.95 - 0.3 * side - 0.35 * top,
     )
 
 
-def gaze_joint(side: str, centre: NDArray[np.float64]) -> Joint:
-    """Return the joint that turns one eyeball; `side` is Left or Right (the character's)."""
+def catchlight(eye: Eye) -> Part:
+    """Return a small white disc just over the eyeball: the reflection of the lamp that makes an eye look alive.
+
+    It does not turn with the gaze, as a reflection does not; closed lids cover it.
+    """
+    direction = np.array([-0.17, 0.20, 1.0])
+    direction /= np.linalg.norm(direction)
+    right = np.cross([0.0, 1.0, 0.0], direction)
+    right /= np.linalg.norm(right)
+    around = 2 * np.pi * np.arange(CATCHLIGHT_SECTORS) / CATCHLIGHT_SECTORS
+    rim = np.cos(around)[:, None] * right + np.sin(around)[:, None] * np.cross(direction, right)
+    directions = np.concatenate([direction[None], direction + CATCHLIGHT_RADIUS * rim])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    corner = 1 + np.arange(CATCHLIGHT_SECTORS)
+    fan = np.stack([np.zeros_like(corner), corner, np.roll(corner, -1)], axis=1)
+    count = len(directions)
+    return Part(
+        vertices=eye.centre + (eye.radius + CATCHLIGHT_RISE) * directions,
+        triangles=fan,
+        color=np.full((count, 3), 255.0),
+        gloss=np.zeros(count),
+        occlusion=np.ones(count),
+    )
+
+
+def gaze_joint(eye: Eye) -> Joint:
+    """Return the joint that turns one eyeball."""
     drive = np.zeros((3, layout.D))
-    outward = 1.0 if side == "Left" else -1.0  # a positive turn about y looks to the character's left
-    drive[0, layout.INDEX[f"eyeLookDown{side}"]] = np.radians(GAZE_DEGREES["Down"])
-    drive[0, layout.INDEX[f"eyeLookUp{side}"]] = -np.radians(GAZE_DEGREES["Up"])
-    drive[1, layout.INDEX[f"eyeLookOut{side}"]] = outward * np.radians(GAZE_DEGREES["Out"])
-    drive[1, layout.INDEX[f"eyeLookIn{side}"]] = -outward * np.radians(GAZE_DEGREES["In"])
-    return Joint(f"eye_{side.lower()}", centre, drive)
+    outward = 1.0 if eye.side == "Left" else -1.0  # a positive turn about y looks to the character's left
+    drive[0, layout.INDEX[f"eyeLookDown{eye.side}"]] = np.radians(GAZE_DEGREES["Down"])
+    drive[0, layout.INDEX[f"eyeLookUp{eye.side}"]] = -np.radians(GAZE_DEGREES["Up"])
+    drive[1, layout.INDEX[f"eyeLookOut{eye.side}"]] = outward * np.radians(GAZE_DEGREES["Out"])
+    drive[1, layout.INDEX[f"eyeLookIn{eye.side}"]] = -outward * np.radians(GAZE_DEGREES["In"])
+    return Joint(f"eye_{eye.side.lower()}", eye.centre, drive)

@@ -10,11 +10,38 @@ from training.head.part import Part, grid_triangles
 ENAMEL = np.array([238, 230, 214])
 GROOVE = np.array([186, 160, 140])
 GUM = np.array([186, 92, 92])
-TONGUE = np.array([196, 92, 96])
+TONGUE = np.array([190, 86, 88])
+TONGUE_DROP, TONGUE_FLATTENING = 0.002, 0.55
+"""Metres, and share of the height: MakeHuman's tongue fills the opened mouth like a wall."""
+
 
 UPPER_WIDTHS = np.array([8.6, 6.6, 7.6, 7.0, 6.8, 10.0, 9.5])
 LOWER_WIDTHS = np.array([5.3, 5.9, 6.8, 7.0, 7.1, 11.0, 10.5])
 """Crown widths in millimetres from the middle to the molars (textbook means); scaled to the arch."""
+
+UPPER_LENGTH = np.array([1.0, 0.94, 0.97, 0.88, 0.86, 0.82, 0.78])
+LOWER_LENGTH = np.array([0.97, 0.97, 1.0, 0.95, 0.92, 0.9, 0.88])
+"""Crown height from the middle to the molars relative to the highest."""
+
+TEETH_BACK = 0.0012
+"""Metres that both rows stand behind MakeHuman's strips, so that stretched lips do not touch them."""
+
+UPPER_DROP, LOWER_DROP = 0.0026, 0.0042
+OVERBITE = 0.0026
+"""Metres: the upper incisors reach lower than MakeHuman's strip, to show in a smile; the lower ones stand behind."""
+
+PROFILE = (
+    (-0.35, -0.6, False),
+    (0.22, 0.6, False),
+    (0.34, 0.3, True),
+    (0.62, 0.9, True),
+    (0.9, 0.5, True),
+    (1.0, -0.5, True),
+    (0.9, -2.2, True),
+    (0.2, -4.5, False),
+)
+"""Cross-section from the gum over the crown and the biting edge to the inner side: height (0 gum, 1 edge), outward
+millimetres, enamel or gum."""
 
 PER_TOOTH = 5
 """Columns of vertices per tooth."""
@@ -48,29 +75,16 @@ def teeth_row(teeth: NDArray[np.float64], *, upper: bool) -> Part:
     position, phase, tooth = _columns(borders)
     arch = np.stack([np.interp(np.abs(position), length, points[:, axis]) for axis in (0, 1)], axis=1)
     arch[:, 0] *= np.sign(position)
+    arch[:, 1] -= TEETH_BACK if upper else TEETH_BACK + OVERBITE
     ahead = np.gradient(arch, axis=0)
     outward = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     bulge = np.sin(np.pi * phase)  # 0 in the groove between two teeth, 1 in the middle of a tooth
     low, high = teeth[:, 1].min(), teeth[:, 1].max()
-    gum, edge = (high, low) if upper else (low, high)
-    length_scale = (
-        np.array([1.0, 0.86, 1.0, 0.84, 0.8, 0.78, 0.74]) if upper else np.array([0.9, 0.93, 1.0, 0.9, 0.86, 0.84, 0.8])
-    )
-    tip = gum + (edge - gum) * length_scale[tooth] * (0.92 + 0.08 * bulge**0.5)
-    # Profile from the gum over the crown and the biting edge to the inner side: (height 0 gum ... 1 edge, outward mm).
-    profile = (
-        (-0.35, -0.6, 0),
-        (0.22, 0.6, 0),
-        (0.34, 0.3, 1),
-        (0.62, 0.9, 1),
-        (0.9, 0.5, 1),
-        (1.0, -0.5, 1),
-        (0.9, -2.2, 1),
-        (0.2, -4.5, 0),
-    )
+    gum, edge = (high, low - UPPER_DROP) if upper else (low, high - LOWER_DROP)
+    tip = gum + (edge - gum) * (UPPER_LENGTH if upper else LOWER_LENGTH)[tooth] * (0.95 + 0.05 * bulge**0.5)
     rows, colors = [], []
-    for height, out, is_enamel in profile:
+    for height, out, is_enamel in PROFILE:
         swell = (out + (0.9 * (bulge**0.6 - 0.75) if is_enamel else 0.25 * bulge)) * 1e-3
         x, z = arch[:, 0] + outward[:, 0] * swell, arch[:, 1] + outward[:, 1] * swell
         rows.append(np.stack([x, gum + (tip - gum) * height, z], axis=1))
@@ -79,12 +93,11 @@ def teeth_row(teeth: NDArray[np.float64], *, upper: bool) -> Part:
             GROOVE * (1 - shade) + ENAMEL * shade if is_enamel else np.repeat(GUM[None], len(position), axis=0)
         )
     vertices = np.concatenate(rows)
-    triangles = grid_triangles(len(profile), len(position))
+    triangles = grid_triangles(len(PROFILE), len(position))
     triangles = triangles[:, [0, 2, 1]] if upper else triangles
-    count = len(vertices)
-    return Part(
-        vertices, triangles, np.concatenate(colors), np.full(count, 0.55), occlusion=_mouth_shadow(vertices, teeth)
-    )
+    side = _side_shade(vertices, teeth)
+    color = np.concatenate(colors) * (1 - 0.75 * side)[:, None]
+    return Part(vertices, triangles, color, 0.5 * (1 - side), occlusion=_mouth_shadow(vertices, teeth))
 
 
 def tongue(vertices: NDArray[np.float64], quads: NDArray[np.intp]) -> Part:
@@ -92,8 +105,12 @@ def tongue(vertices: NDArray[np.float64], quads: NDArray[np.intp]) -> Part:
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     count = len(vertices)
     depth = (vertices[:, 2] - vertices[:, 2].min()) / np.ptp(vertices[:, 2])
-    color = TONGUE * (0.55 + 0.45 * depth)[:, None]
-    return Part(vertices, triangles, color, np.full(count, 0.3), occlusion=0.25 + 0.6 * depth)
+    base = vertices.min(axis=0)[1]
+    flat = vertices * np.array([0.86, TONGUE_FLATTENING, 1.0])
+    flat[:, 1] += base * (1 - TONGUE_FLATTENING) - TONGUE_DROP
+    groove = np.exp(-((vertices[:, 0] / 0.0025) ** 2))
+    color = TONGUE * (0.35 + 0.65 * depth)[:, None] * (1 - 0.14 * groove)[:, None]
+    return Part(flat, triangles, color, np.full(count, 0.3), occlusion=0.05 + 0.65 * depth**1.6)
 
 
 def _columns(borders: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray]:
@@ -113,6 +130,11 @@ def _columns(borders: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray]:
 
 
 def _mouth_shadow(vertices: NDArray[np.float64], teeth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return occlusion that darkens towards the back of the mouth: baking would see only closed lips."""
-    depth = (vertices[:, 2] - teeth[:, 2].min()) / np.ptp(teeth[:, 2])
-    return 0.2 + 0.75 * np.clip(depth, 0, 1) ** 1.2
+    """Return occlusion that darkens towards the back and the corners of the mouth; baking sees only closed lips."""
+    depth = np.clip((vertices[:, 2] - teeth[:, 2].min()) / np.ptp(teeth[:, 2]), 0, 1)
+    return (0.15 + 0.8 * depth**1.2) * (1 - 0.75 * _side_shade(vertices, teeth))
+
+
+def _side_shade(vertices: NDArray[np.float64], teeth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 0 at the front teeth and 1 from the mouth's corners on: the dark corridor beside a smile's teeth."""
+    return np.clip((np.abs(vertices[:, 0]) / teeth[:, 0].max() - 0.42) / 0.25, 0, 1)

@@ -14,8 +14,11 @@ from cteg.face.rig import Rig
 CORRECTIVE = "jawCorrective"
 """Name of the extra shape that follows the jaw angle."""
 
-SMALLEST_MOVE = 2e-5
-"""Displacements under 20 micrometres are dropped: a tenth of a pixel of a 512-pixel face is ten times as much."""
+SMALLEST_MOVE = 1e-4
+"""Displacements under 0.1 millimetres are dropped: a fifth of a pixel of a 512-pixel picture of the head."""
+
+SMALLEST_HIDDEN_MOVE = 6e-4
+"""The same for the back of the mouth, which is seen only through a wide open mouth, in the dark."""
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Part:
         deltas: Shape name -> (V, 3) metres; absent = the shape does not move this part.
         joints: Joint name -> (V,) weight 0...1.
         occlusion: (V,) 0...1, or None to have it baked.
+        hidden: (V,) True where small motion cannot be seen, or None.
     """
 
     vertices: NDArray[np.float64]
@@ -39,6 +43,7 @@ class Part:
     deltas: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     joints: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     occlusion: NDArray[np.float64] | None = None
+    hidden: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ def pack(
     triangles = np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=True)])
     occlusion = np.concatenate([np.ones(len(p.vertices)) if p.occlusion is None else p.occlusion for p in parts])
     shapes = [_join(parts, shape) for shape in (*layout.OPEN_SHAPES, CORRECTIVE)]
-    shape_offsets, shape_vertices, shape_deltas, shape_scale = _sparse_shapes(shapes)
+    hidden = np.concatenate([np.zeros(len(p.vertices), bool) if p.hidden is None else p.hidden for p in parts])
+    least = np.where(hidden, SMALLEST_HIDDEN_MOVE, SMALLEST_MOVE)
+    shape_offsets, shape_vertices, shape_deltas, shape_scale = _sparse_shapes(shapes, least)
     joint_offsets, joint_vertices, joint_weights = _sparse_joints(parts, [joint.name for joint in joints])
     return Rig(
         name=name,
@@ -115,11 +122,16 @@ def _join(parts: list[Part], shape: str) -> NDArray[np.float64]:
     return np.concatenate([part.deltas.get(shape, np.zeros_like(part.vertices)) for part in parts])
 
 
-def _sparse_shapes(shapes: list[NDArray[np.float64]]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return offsets, vertices, int16 deltas and scales of dense shapes (S lists of (V, 3))."""
+def _sparse_shapes(
+    shapes: list[NDArray[np.float64]], least: NDArray[np.float64]
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Return offsets, vertices, int16 deltas and scales of dense shapes (S lists of (V, 3)).
+
+    Moves shorter than `least` (V,) metres are dropped.
+    """
     offsets, vertices, deltas, scales = [0], [], [], []
     for shape in shapes:
-        moved = np.flatnonzero(np.linalg.norm(shape, axis=1) > SMALLEST_MOVE)
+        moved = np.flatnonzero(np.linalg.norm(shape, axis=1) > least)
         scale = max(float(np.abs(shape[moved]).max(initial=0.0)), 1e-6) / 32767
         offsets.append(offsets[-1] + len(moved))
         vertices.append(moved.astype(np.uint16))

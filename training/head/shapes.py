@@ -43,6 +43,22 @@ class Hinge:
     weights: NDArray[np.float64]
 
 
+def make_symmetric(units: dict[str, NDArray[np.float64]], partner: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
+    """Average every unit with the mirror image of its partner: hand-made units differ a little between the sides.
+
+    Args:
+        units: Unit name -> (N, 3).
+        partner: (N,) vertex on the other side.
+    """
+    swap = {"Left": "Right", "Right": "Left"}
+    even = {}
+    for name, delta in units.items():
+        side = next((s for s in swap if name.endswith(s)), None)
+        other = units[name if side is None else name.removesuffix(side) + swap[side]]
+        even[name] = (delta + other[partner] * [-1, 1, 1]) / 2
+    return even
+
+
 def split_sides(delta: NDArray[np.float64], x: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Split displacements (V, 3) into a left and a right part that add up to the whole."""
     left = 1 / (1 + np.exp(-np.clip(x / SPLIT_SCALE, -50, 50)))

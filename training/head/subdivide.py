@@ -128,3 +128,44 @@ def _triangles(
             polygon = polygon[start:] + polygon[:start]
         triangles += [(polygon[0], polygon[i], polygon[i + 1]) for i in range(1, len(polygon) - 1)]
     return np.array(triangles, dtype=np.intp)
+
+
+def clip(refined: Refined, height: NDArray[np.float64]) -> Refined:
+    """Cut the surface where `height` (V,) is zero and keep the side above.
+
+    New vertices lie on the cut edges; they are linear in their ends, so the operator stays linear.
+    """
+    triangles, origin = refined.triangles, list(refined.origin)
+    above = height > 0
+    rows = [refined.operator]
+    new_vertex: dict[tuple[int, int], int] = {}
+    kept = [tuple(t) for t in triangles[above[triangles].all(axis=1)]]
+
+    def crossing(a: int, b: int) -> int:
+        """Return the vertex on the edge between a (above) and b (below)."""
+        key = (min(a, b), max(a, b))
+        if key not in new_vertex:
+            share = height[a] / (height[a] - height[b])
+            new_vertex[key] = len(origin)
+            origin.append(-1)
+            rows.append((1 - share) * refined.operator[a] + share * refined.operator[b])
+        return new_vertex[key]
+
+    for triangle in triangles[above[triangles].any(axis=1) & ~above[triangles].all(axis=1)]:
+        count = int(above[triangle].sum())
+        turn = int(np.flatnonzero(above[triangle] == (count == 1))[0])  # the corner that stands alone comes first
+        a, b, c = np.roll(triangle, -turn)
+        if count == 1:
+            kept.append((a, crossing(a, b), crossing(a, c)))
+        else:
+            on_b, on_c = crossing(b, a), crossing(c, a)
+            kept += [(on_b, b, c), (on_b, c, on_c)]
+    return keep_triangles(
+        Refined(sparse.vstack(rows).tocsr(), np.array(kept), np.array(origin)), np.ones(len(kept), bool)
+    )
+
+
+def keep_triangles(refined: Refined, keep: NDArray[np.bool_]) -> Refined:
+    """Return the surface with the chosen triangles only and no unused vertices."""
+    used, triangles = np.unique(refined.triangles[keep], return_inverse=True)
+    return Refined(refined.operator[used], triangles.reshape(-1, 3), refined.origin[used])

@@ -1,0 +1,145 @@
+"""What the face units lack, sculpted by soft moves: strength, a smile with cheeks, deeper creases.
+
+Every entry is judged on rendered sheets (`python -m training.head.sheet`); positions are millimetres from the middle
+between the eyes on the character's left side, moves are millimetres, and the other side is the mirror image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from training.head.shapes import split_sides
+
+SIDES = {"Left": 1.0, "Right": -1.0}
+
+GAIN = {
+    "browInnerUp": 1.65,
+    "browOuterUp": 1.35,
+    "browDown": 1.4,
+    "cheekSquint": 1.15,
+    "mouthFrown": 1.5,
+    "mouthStretch": 1.2,
+    "mouthDimple": 1.3,
+    "mouthShrugLower": 1.15,
+    "mouthUpperUp": 1.3,
+    "mouthLowerDown": 1.4,
+    "mouthPucker": 1.15,
+    "mouthRollLower": 0.85,
+    "noseSneer": 1.6,
+}
+"""Strength of units that are hardly visible at 1 (by the start of their names); others stay as they are."""
+
+SMILE_CORNER = (21.0, -67.0)
+SMILE_SMOOTHING = 14
+"""Corner of the mouth in millimetres, and rounds of averaging over neighbours beyond 9 mm from it."""
+
+PRESS_ROLL = 0.38
+"""Share of both lip rolls in `mouthPress`: MakeHuman's unit alone widens the mouth and looks like a smile."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One soft move of a one-sided shape.
+
+    Attributes:
+        shape: Name without its side.
+        spot: (x, y) millimetres.
+        radius: (x, y) millimetres of the Gaussian.
+        move: (x, y, z) millimetres at the middle of the spot.
+        end: Other end of a crease that starts at `spot`, or None for a round spot.
+    """
+
+    shape: str
+    spot: tuple[float, float]
+    radius: tuple[float, float]
+    move: tuple[float, float, float]
+    end: tuple[float, float] | None = None
+
+
+MOVES = (
+    Move("mouthSmile", (22.0, -67.0), (9.0, 8.0), (1.5, 3.5, -2.0)),  # corners up and in: a curve, not a stretched line
+    Move("mouthSmile", (0.0, -72.0), (11.0, 7.0), (0.0, -1.2, 0.0)),
+    Move("mouthSmile", (39.0, -36.0), (15.0, 13.0), (1.0, 3.5, 4.0)),  # the cheek bunches up
+    Move("mouthSmile", (17.0, -43.0), (3.8, 3.8), (0.0, 0.0, -2.0), (31.0, -66.0)),  # the fold from nose to corner
+    Move("mouthSmile", (25.0, -40.0), (6.0, 6.0), (0.6, 0.6, 1.6), (37.0, -58.0)),  # and the cheek beside it
+    Move("noseSneer", (16.0, -44.0), (3.8, 3.8), (0.0, 0.0, -1.6), (25.0, -62.0)),
+    Move("cheekSquint", (36.0, -25.0), (15.0, 9.0), (0.0, 2.2, 2.2)),
+    Move("cheekSquint", (29.0, -8.5), (14.0, 5.0), (0.0, 1.6, 0.2)),  # the lower lid rises with the cheek
+    Move("eyeSquint", (29.0, -7.5), (14.0, 4.5), (0.0, 1.8, 0.2)),
+    Move("mouthFrown", (21.0, -70.0), (8.0, 8.0), (0.5, -2.5, -0.8)),
+    Move("mouthFrown", (25.0, -80.0), (6.0, 8.0), (0.0, 0.0, -1.3)),
+    Move("browDown", (9.0, 16.0), (9.0, 9.0), (-2.2, -1.8, 1.2)),  # inner ends together and down
+    Move("browInnerUp", (13.0, 19.0), (9.0, 10.0), (-0.8, 2.0, 0.6)),
+    Move("noseSneer", (13.0, -42.0), (8.0, 9.0), (1.2, 2.2, 0.6)),  # wing of the nose lifts
+    Move("noseSneer", (8.0, -6.0), (6.0, 8.0), (0.0, 0.8, 1.0)),
+    Move("mouthPress", (22.0, -68.0), (8.0, 7.0), (-1.5, -1.8, -1.2)),
+)
+
+
+def strengthen(deltas: dict[str, NDArray[np.float64]], x: NDArray[np.float64]) -> None:
+    """Scale weak shapes in place and add the thinning of the lips to `mouthPress`; `x` (V,) in metres."""
+    for name in deltas:
+        for start, gain in GAIN.items():
+            if name.startswith(start):
+                deltas[name] = deltas[name] * gain
+    thinning = split_sides(PRESS_ROLL * (deltas["mouthRollUpper"] + deltas["mouthRollLower"]), x)
+    for side in SIDES:
+        deltas["mouthPress" + side] = 0.7 * deltas["mouthPress" + side] + thinning[side]
+
+
+def add_moves(deltas: dict[str, NDArray[np.float64]], rest: NDArray[np.float64], origin: NDArray[np.float64]) -> None:
+    """Add the soft moves to the one-sided shapes in place.
+
+    Args:
+        deltas: Shape name -> (V, 3) metres.
+        rest: (V, 3) skin at rest, metres.
+        origin: (3,) middle between the eyes, metres.
+    """
+    place = (rest - origin) * 1e3
+    front = np.clip((place[:, 2] + 25.0) / 15.0, 0, 1)  # fades out behind the face
+    for move in MOVES:
+        for side, sign in SIDES.items():
+            flip = np.array([sign, 1.0])
+            weight = front * np.exp(-(_distance(place[:, :2] * flip, move) ** 2))
+            share = 0.5 if move.spot[0] == 0 else 1.0  # a spot in the middle is shared by both sides
+            name = move.shape + side
+            deltas[name] = deltas[name] + share * weight[:, None] * np.array(move.move) * [sign, 1, 1] * 1e-3
+
+
+def _distance(place: NDArray[np.float64], move: Move) -> NDArray[np.float64]:
+    """Return the distance (V,) of points (V, 2) from a spot or a crease, in radii."""
+    start = np.array(move.spot)
+    way = np.zeros(2) if move.end is None else np.array(move.end) - start
+    along = np.clip((place - start) @ way / max(way @ way, 1e-9), 0, 1)
+    return np.linalg.norm((place - start - along[:, None] * way) / move.radius, axis=1)
+
+
+def soften_smile(
+    deltas: dict[str, NDArray[np.float64]],
+    rest: NDArray[np.float64],
+    triangles: NDArray[np.intp],
+    origin: NDArray[np.float64],
+) -> None:
+    """Smooth `mouthSmile` away from the lips in place: the unit draws a hard line down the cheek.
+
+    Args:
+        deltas: Shape name -> (V, 3) metres.
+        rest: (V, 3) skin at rest, metres.
+        triangles: (F, 3).
+        origin: (3,) middle between the eyes, metres.
+    """
+    pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    count = len(rest)
+    average = sparse.csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (count, count))
+    average = sparse.diags(1 / np.maximum(np.asarray(average.sum(axis=1)).ravel(), 1)) @ average
+    for side, sign in SIDES.items():
+        away = np.linalg.norm(((rest - origin) * 1e3)[:, :2] - [sign * SMILE_CORNER[0], SMILE_CORNER[1]], axis=1)
+        share = (0.6 * np.clip((away - 9.0) / 8.0, 0, 1))[:, None]
+        name = "mouthSmile" + side
+        for _ in range(SMILE_SMOOTHING):
+            deltas[name] = deltas[name] + share * (average @ deltas[name] - deltas[name])
