@@ -145,4 +145,4 @@ def _connect(form: Form, player: gr.HTML, actions: Actions) -> None:
         concurrency_limit=1,
         api_visibility="private",
     )
-    event.then(None, None, None, js=END, api_visibility="private")
+    event.failure(None, None, None, js=END, api_visibility="private")

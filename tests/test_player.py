@@ -1,0 +1,380 @@
+"""The page in a real browser: faces are seen, move, keep time together and can be rated."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cteg import layout
+from cteg.face.rig import Rig, vertex_normals
+
+pytestmark = pytest.mark.browser
+
+TEXT = "I got the job, I can't believe it!"
+ROOT = ".cteg-player"
+HOST = f"document.querySelector('{ROOT}').parentElement.cteg"
+
+
+class Page:
+    """A page of the app with what it asked for and complained about."""
+
+    def __init__(self, browser: Any, url: str, **context: Any) -> None:
+        self.context = browser.new_context(viewport={"width": 1000, "height": 900}, **context)
+        self.tab = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.tab.on("console", self._listen)
+        self.url = url
+
+    def _listen(self, message: Any) -> None:
+        if message.type in ("error", "warning") and "GPU stall" not in message.text:
+            self.complaints.append(message.text)
+
+    def open(self, state: str = "empty") -> Page:
+        self.tab.goto(self.url)
+        self.wait(state)
+        return self
+
+    def wait(self, state: str) -> None:
+        self.tab.wait_for_selector(f'{ROOT}[data-state="{state}"]', timeout=30_000, state="attached")
+
+    def perform(self, text: str = TEXT, samples: int = 4) -> Page:
+        self.tab.fill("#cteg-samples input[type=number]", str(samples))
+        self.tab.fill("#cteg-text textarea", text)
+        self.tab.press("#cteg-text textarea", "Enter")
+        self.wait("ready")
+        return self
+
+    def set_frame(self, frame: int) -> None:
+        self.tab.evaluate(f"{HOST}.setFrame({frame})")
+
+    def state(self, name: str) -> str:
+        return self.tab.evaluate(f"document.querySelector('{ROOT}').dataset.{name}")
+
+    def faces(self) -> list[np.ndarray]:
+        shots = [window.screenshot() for window in self.tab.locator(".window").all()]
+        return [np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int) for shot in shots]
+
+
+@pytest.fixture
+def visit(browser, app):
+    pages = []
+
+    def open_page(**context: Any) -> Page:
+        pages.append(Page(browser, app.url, **context))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+
+
+@pytest.fixture(scope="module")
+def playing(browser, app):
+    """One page with four faces, for tests that leave it as they found it."""
+    page = Page(browser, app.url, reduced_motion="reduce").open().perform()
+    yield page
+    page.context.close()
+
+
+def covered(face: np.ndarray) -> float:
+    """Share of a window that shows a face: pixels far from the colour of the window's upper left."""
+    return float((np.abs(face - face[30, 30]).sum(axis=2) > 60).mean())
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_window_shows_a_large_face(playing):
+    playing.set_frame(0)
+    faces = playing.faces()
+    assert len(faces) == 4
+    for face in faces:
+        assert 0.3 < covered(face) < 0.9
+
+
+def test_frames_differ_and_a_frame_is_always_the_same(playing):
+    playing.set_frame(0)
+    first = playing.faces()
+    playing.set_frame(10)
+    later = playing.faces()
+    playing.set_frame(0)
+    for before, after, again in zip(first, later, playing.faces(), strict=True):
+        assert np.abs(before - after).sum(axis=2).max() > 100
+        assert np.abs(before - again).max() <= 2
+
+
+def test_different_seeds_look_different(playing):
+    playing.set_frame(10)
+    faces = playing.faces()
+    size = [min(face.shape[axis] for face in faces) for axis in (0, 1)]
+    one, other = (face[: size[0], : size[1]] for face in faces[:2])
+    assert np.abs(one - other).sum(axis=2).max() > 100
+
+
+def test_turning_and_zooming_moves_all_faces(playing):
+    playing.set_frame(0)
+    before = playing.faces()
+    playing.tab.focus(".faces")
+    for key in ("ArrowRight", "ArrowUp", "+"):
+        playing.tab.keyboard.press(key)
+    playing.set_frame(0)
+    assert all(np.abs(a - b).max() > 50 for a, b in zip(before, playing.faces(), strict=True))
+    playing.tab.click("button[aria-label='Reset view']")
+    playing.set_frame(0)
+    assert all(np.abs(a - b).max() <= 2 for a, b in zip(before, playing.faces(), strict=True))
+
+
+@pytest.mark.parametrize(("samples", "width"), [(1, 1000), (8, 1440), (3, 360)])
+def test_any_number_of_faces_fits(visit, samples, width):
+    page = visit(reduced_motion="reduce")
+    page.tab.set_viewport_size({"width": width, "height": 900})
+    page.open().perform(samples=samples)
+    page.set_frame(5)
+    faces = page.faces()
+    assert len(faces) == samples
+    assert all(covered(face) > 0.25 for face in faces)
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_scrubbing_and_keys_set_the_frame(playing):
+    playing.tab.evaluate(
+        """() => {
+          const scrubber = document.querySelector('.controls input');
+          scrubber.value = 12;
+          scrubber.dispatchEvent(new Event('input', { bubbles: true }));
+        }"""
+    )
+    playing.tab.wait_for_selector(f'{ROOT}[data-frame="12"]')
+    assert "frame 13 of" in playing.tab.get_attribute(".controls input", "aria-valuetext")
+    playing.tab.focus(".faces")
+    playing.tab.keyboard.press(".")
+    playing.tab.wait_for_selector(f'{ROOT}[data-frame="13"]')
+    playing.tab.keyboard.press(",")
+    playing.tab.wait_for_selector(f'{ROOT}[data-frame="12"]')
+
+
+def test_a_shorter_clip_rests_on_its_last_frame(playing):
+    lengths = [20 + 5 * (seed % 3) for seed in range(7, 11)]
+    assert int(playing.state("frames")) == max(lengths)
+    shortest = lengths.index(min(lengths))
+    playing.set_frame(min(lengths) - 1)
+    resting = playing.faces()[shortest]
+    playing.set_frame(max(lengths) - 1)
+    assert np.abs(resting - playing.faces()[shortest]).max() <= 2
+
+
+def test_it_plays_by_itself_and_stops_on_space(visit):
+    page = visit().open().perform()
+    assert page.state("playing") == "true"
+    page.tab.wait_for_function(f"document.querySelector('{ROOT}').dataset.frame > 3")
+    page.tab.focus(".faces")
+    page.tab.keyboard.press(" ")
+    page.tab.wait_for_selector(f'{ROOT}[data-playing="false"]')
+    page.tab.select_option(".controls select", "0.25")
+    page.tab.wait_for_selector(f'{ROOT}[data-speed="0.25"]')
+
+
+def test_with_reduced_motion_it_waits_on_an_expressive_frame(visit):
+    page = visit(reduced_motion="reduce").open().perform()
+    assert page.state("playing") == "false"
+    assert int(page.state("frame")) > 3
+
+
+CLOCK = """async (folder) => {
+  const { Clock, REST } = await import(folder + "clock.js");
+  const clock = new Clock(), seen = [];
+  clock.reset(26, 25);
+  clock.play();
+  let now = 0;
+  const pass = (seconds) => { for (let t = 0; t < seconds - 1e-9; t += 0.02) clock.tick(now += 20); };
+  clock.tick(now);
+  pass(0.5); seen.push(clock.frame);
+  clock.speed = 2; pass(0.2); seen.push(clock.frame);
+  pass(5); clock.loop = false; pass(5); seen.push(clock.frame, clock.playing);
+  clock.play(); seen.push(clock.frame);
+  clock.seek(999); seen.push(clock.frame);
+  clock.step(-1); seen.push(clock.frame, clock.playing);
+  return seen;
+}"""
+
+
+def test_the_clock(playing, app):
+    assert playing.tab.evaluate(CLOCK, player_folder(playing)) == [12, 22, 25, False, 0, 25, 24, False]
+
+
+# -- mathematics -------------------------------------------------------------------------------------------------------
+
+POSE = """async ([folder, head, frames]) => {
+  const { Rig } = await import(folder + "rig.js");
+  const rig = new Rig(await (await fetch(head)).arrayBuffer());
+  return frames.map((frame) => {
+    rig.pose(frame);
+    return [Array.from(rig.positions), Array.from(rig.normals)];
+  });
+}"""
+
+
+def player_folder(page: Page) -> str:
+    return next(url for url in page.requests if url.endswith("/player.js")).removesuffix("player.js")
+
+
+def test_vertices_and_normals_are_those_of_python(playing, app):
+    random = np.random.default_rng(3)
+    frames = random.uniform(0, 1, (3, layout.D)).astype(np.float32)
+    frames[:, layout.JAW] = random.uniform(*layout.JAW_LIMITS.T, (3, 3))
+    frames[2] = 0
+    rig = Rig.load(app.services.rig_path)
+    expected = rig.vertices(frames)
+    normals = vertex_normals(expected, rig.triangles)
+    head = next(url for url in playing.requests if url.endswith(".safetensors"))
+    size = np.ptp(rig.neutral, axis=0).max()
+    results = playing.tab.evaluate(POSE, [player_folder(playing), head, frames.tolist()])
+    for (got, got_normals), want, want_normals in zip(results, expected, normals, strict=True):
+        assert np.abs(np.reshape(got, (-1, 3)) - want).max() < 1e-4 * size
+        assert np.quantile(np.abs(np.reshape(got_normals, (-1, 3)) - want_normals), 0.999) < 1e-3
+
+
+# -- ratings -----------------------------------------------------------------------------------------------------------
+
+
+def rated(app: Any, predicate: Callable[[Any], bool]) -> list[Any]:
+    return [rating for rating in app.store.ratings() if predicate(rating)]
+
+
+def test_a_rating_survives_a_reload(visit, app):
+    page = visit(reduced_motion="reduce").open().perform("A sentence to rate.")
+    rater = page.tab.evaluate("localStorage.getItem('cteg.rater')")
+    page.tab.locator(".face").nth(2).get_by_role("radio", name="4").click()
+    page.tab.wait_for_selector(".face:nth-of-type(3) .rating[data-state=saved]")
+    page.open()
+    (rating,) = rated(app, lambda rating: rating.rater == rater)
+    assert (rating.score, rating.position, rating.seed, rating.text) == (4, 2, 9, None)
+    assert page.tab.evaluate("localStorage.getItem('cteg.rater')") == rater
+
+
+def test_a_rating_by_keys_keeps_the_sentence_on_request_and_can_be_undone(visit, app):
+    page = visit(reduced_motion="reduce").open().perform("Keep this one.", samples=2)
+    rater = page.tab.evaluate("localStorage.getItem('cteg.rater')")
+    page.tab.get_by_label("keep my sentence with my ratings").check()
+    first = page.tab.locator(".face").nth(0)
+    first.get_by_role("radio").nth(0).focus()
+    page.tab.keyboard.press("ArrowRight")
+    page.tab.keyboard.press("ArrowRight")
+    assert not rated(app, lambda rating: rating.rater == rater)  # passing by is not choosing
+    page.tab.keyboard.press("Enter")
+    first.locator("[data-state=saved]").wait_for()
+    (rating,) = rated(app, lambda rating: rating.rater == rater)
+    assert (rating.score, rating.text) == (3, "Keep this one.")
+    page.tab.keyboard.press("5")
+    page.tab.wait_for_function("document.querySelector('.rating').dataset.score === '5'")
+    first.get_by_text("Undo").wait_for()
+    first.get_by_text("Undo").click()
+    first.locator(".rating[data-state=saved][data-score='3']").wait_for()
+    assert [rating.score for rating in rated(app, lambda rating: rating.rater == rater)] == [3]
+
+
+def test_a_rating_that_did_not_arrive_is_not_called_saved(visit):
+    page = visit(reduced_motion="reduce").open().perform(samples=1)
+    page.tab.route("**/run/rate", lambda route: route.abort())
+    page.tab.get_by_role("radio", name="2").click()
+    page.tab.wait_for_selector(".rating[data-state=failed]")
+    assert "Not saved" in page.tab.inner_text(".rating")
+    assert page.tab.get_attribute(".rating", "data-score") == ""
+    page.tab.unroute("**/run/rate")
+    page.tab.get_by_text("Try again").click()
+    page.tab.wait_for_selector(".rating[data-state=saved][data-score='2']")
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_request_leaves_for_elsewhere_and_nothing_complains(visit, app):
+    page = visit().open().perform()
+    page.tab.click("#cteg-examples button >> nth=2")
+    page.tab.wait_for_function("document.querySelector('#cteg-text textarea').value.startsWith('How dare')")
+    page.tab.click("#cteg-dice")
+    page.tab.wait_for_function("document.querySelector('#cteg-seed input').value !== '7'")
+    page.tab.click("#cteg-generate")
+    page.tab.wait_for_function("document.querySelector('.sentence').textContent.startsWith('How dare')")
+    outside = [url for url in page.requests if not url.startswith((app.url, "data:", "blob:"))]
+    assert outside == []
+    assert page.complaints == []
+
+
+def test_a_second_press_while_busy_changes_nothing(visit, app):
+    page = visit(reduced_motion="reduce").open()
+    app.generator.open_gate.clear()
+    calls = app.generator.calls
+    try:
+        page.tab.fill("#cteg-text textarea", TEXT)
+        page.tab.press("#cteg-text textarea", "Enter")
+        page.wait("busy")
+        assert TEXT in page.tab.inner_text(".sentence")
+        page.tab.click("#cteg-generate")
+        page.tab.press("#cteg-text textarea", "Enter")
+    finally:
+        app.generator.open_gate.set()
+    page.wait("ready")
+    assert app.generator.calls == calls + 1
+
+
+def test_an_empty_sentence_is_answered_and_the_page_recovers(visit, app):
+    calls = app.generator.calls
+    page = visit(reduced_motion="reduce").open()
+    page.tab.click("#cteg-generate")
+    page.tab.get_by_text("Please type a sentence first").wait_for()
+    page.wait("empty")
+    assert app.generator.calls == calls
+    page.perform(samples=1)
+
+
+def test_markup_in_a_sentence_is_shown_as_text(visit):
+    page = visit(reduced_motion="reduce").open().perform("<img src=x onerror=document.title='pwned'> ${1+1}", samples=1)
+    assert "<img src=x" in page.tab.inner_text(".sentence")
+    assert page.tab.title() != "pwned"
+    assert page.tab.locator(".sentence img").count() == 0
+
+
+def test_without_webgl_there_is_a_message(visit):
+    page = visit()
+    page.tab.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page.open("unavailable")
+    assert "WebGL2" in page.tab.inner_text(".detail")
+
+
+def test_a_lost_context_comes_back(playing):
+    playing.set_frame(3)
+    before = playing.faces()
+    playing.tab.evaluate(
+        """() => {
+          const gl = document.querySelector('.faces canvas').getContext('webgl2');
+          window.loss = gl.getExtension('WEBGL_lose_context');
+          window.loss.loseContext();
+        }"""
+    )
+    playing.tab.wait_for_selector(f'{ROOT}[data-context="lost"]')
+    playing.tab.evaluate("window.loss.restoreContext()")
+    playing.tab.wait_for_selector(f'{ROOT}[data-context="restored"]')
+    playing.set_frame(3)
+    assert all(np.abs(a - b).max() <= 2 for a, b in zip(before, playing.faces(), strict=True))
+
+
+def test_nothing_is_drawn_out_of_sight(visit):
+    page = visit()
+    page.open().perform()
+    page.tab.evaluate("document.querySelector('.faces').style.marginTop = '9000px'")
+    page.tab.evaluate("() => new Promise((done) => setTimeout(done, 400))")
+    drawn = page.state("drawn")
+    page.tab.evaluate("() => new Promise((done) => setTimeout(done, 400))")
+    assert page.state("drawn") == drawn
