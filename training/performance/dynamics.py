@@ -71,7 +71,7 @@ def side_factors(mean_asymmetry: Array, rng: Generator) -> Array:
         (2, U) factors for the left and the right side, with mean 1 over the sides.
     """
     count = len(mean_asymmetry)
-    difference = np.minimum(np.abs(rng.standard_normal(count)) * mean_asymmetry / HALF_NORMAL_MEAN, 0.9)
+    difference = np.minimum(np.abs(rng.standard_normal(count)) * mean_asymmetry / HALF_NORMAL_MEAN, 0.5)
     stronger_left = rng.random() < 0.5
     sign = np.where(rng.random(count) < 0.75, 1.0, -1.0) * (1.0 if stronger_left else -1.0)
     return np.stack([1.0 + sign * difference / 2, 1.0 - sign * difference / 2])

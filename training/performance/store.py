@@ -143,7 +143,8 @@ def write_shard(path: Path, clips: list[NDArray[np.float32]], facts: list[tuple[
         "speaks": speaks.astype(np.uint8),
     }
     part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"fps": str(layout.FPS), "space": "open"})
+    # one entry only: safetensors writes several in random order, and equal settings should give equal files
+    save_file(tensors, part, metadata={"layout": f"open, {layout.FPS} frames a second"})
     part.chmod(0o644)  # safetensors makes files that nobody else may read
     part.replace(path)
 
