@@ -60,9 +60,15 @@ class Trainer:
         states: Text states of the sentences of `data`.
         seed: Seeds weights, order, dropout and noise.
         limit: Use only the first performances; 0 for all.
+
+    Raises:
+        InputError: a performance is longer than the model can write.
     """
 
     def __init__(self, config: TrainConfig, data: Performances, states: TextStates, seed: int, limit: int = 0) -> None:
+        longest = int(np.diff(data.offsets).max())
+        if longest > config.model.max_frames:
+            raise InputError(f"A performance has {longest} frames, the model writes at most {config.model.max_frames}.")
         torch.manual_seed(seed)
         self.config, self.data, self.states, self.seed = config, data, states, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

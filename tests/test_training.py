@@ -1,0 +1,215 @@
+"""The training pipeline on a tiny corpus of our own, through the real entry points."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+import cteg
+from tests.models import small_encoder
+from training import evaluate, motion_classifier, prepare, synthesise, text_encoder, train
+from training.common import bucket_batches
+from training.configs import CONFIGS, TrainConfig, get_config
+from training.data import mirrored, pad_clips
+from training.performance.labels import LABEL_INDEX, LABELS
+from training.performance.table import TABLES, pairs, read_table
+
+SENTENCES = {
+    "joy": ["This is wonderful news", "I love this so much", "We won the game today", "What a happy day this is"],
+    "sadness": [
+        "I miss her every day",
+        "He is gone and I am alone",
+        "I lost everything I had",
+        "It hurts to think of it",
+    ],
+    "anger": ["Stop lying to me", "This makes me so mad", "Get out of my house", "You broke it again"],
+    "fear": ["I think someone is in the house", "Please do not leave me here", "I am scared", "It is so dark in there"],
+    "surprise": [
+        "I did not see that coming",
+        "You are back already",
+        "How is this possible",
+        "Really, him of all people",
+    ],
+    "disgust": ["That smells awful", "This food is rotten", "I cannot look at it", "There is hair in my soup"],
+    "neutral": ["The train leaves at noon", "It is a box", "He works in an office", "The door is on the left"],
+}
+
+
+def run(module, *arguments):
+    import typer
+
+    app = typer.Typer()
+    app.command()(module.main)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+def write_goemotions(folder):
+    folder.mkdir()
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    for split, numbers in (("train", range(4)), ("dev", (4, 5)), ("test", (6, 7))):
+        with (folder / f"{split}.tsv").open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="\t")
+            for name, sentences in SENTENCES.items():
+                for number in numbers:
+                    text = sentences[number % 4] + ("." if number < 4 else f", he said {number} times.")
+                    writer.writerow([text, LABEL_INDEX[name], f"{split}{name}{number}"])
+
+
+def write_xed(folder):
+    folder.mkdir()
+    lines = [f"{text} , you know .\t{number}" for number, text in enumerate(SENTENCES["fear"], 1)]
+    (folder / "en-annotated.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "neu_en.txt").write_text("\n".join(f"9\t{text} as always." for text in SENTENCES["neutral"]) + "\n")
+
+
+def write_backbone(folder):
+    folder.mkdir()
+    encoder = small_encoder()
+    config = encoder.backbone.config.to_diff_dict()
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "transformers_version"}))
+    encoder.tokenizer.save(str(folder / "tokenizer.json"))
+    save_file(encoder.backbone.state_dict(), folder / "model.safetensors")
+
+
+def write_captures(folder):
+    """A take in the layout of the real captures: every channel swings at a syllable's pace."""
+    folder.mkdir()
+    names = sorted({name for row in read_table(TABLES / "facegood_channels.tsv") for name in pairs(row["sources"])})
+    (folder / "bsname.txt").write_text("\n".join(names) + "\n")
+    phase = np.linspace(0, 2, len(names)) + 2 * np.pi * 4 * np.arange(900)[:, None] / 30
+    np.save(folder / "take.npy", 0.35 * (1 - np.cos(phase)))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    write_captures(folder / "motion")
+    write_goemotions(folder / "goemotions")
+    write_xed(folder / "xed")
+    write_backbone(folder / "backbone")
+    run(prepare, "--goemotions", folder / "goemotions", "--xed", folder / "xed", "--out", folder / "text")
+    encoder = ("--text", folder / "text", "--backbone", folder / "backbone", "--out", folder / "encoder")
+    run(text_encoder, *encoder, "--epochs", 1, "--batch", 8)
+    performances = ("--text", folder / "text", "--motion", folder / "motion", "--out", folder / "performances")
+    run(synthesise, *performances, "--performances", 2, "--sentences", 20, "--seed", 1)
+    made = ("--performances", folder / "performances", "--out", folder / "classifier.safetensors")
+    run(motion_classifier, *made, "--epochs", 2)
+    return folder
+
+
+def train_arguments(corpus, out):
+    return (
+        *("--performances", corpus / "performances", "--encoder", corpus / "encoder/text_encoder"),
+        *("--out", out, "--config", "tiny", "--log-every", 1),
+    )
+
+
+def test_pipeline_ends_in_weights_that_load_and_perform(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(CONFIGS, "tiny", with_text_size(CONFIGS["tiny"]))
+    out = tmp_path / "run"
+    judged = ("--classifier", corpus / "classifier.safetensors", "--judge-every", 3)
+    run(train, *train_arguments(corpus, out), *judged)
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [1, 2, 3]
+    assert all(np.isfinite(list(record.values())).all() for record in records)
+    assert records[-1]["reference_fit"] > 0
+    clips = cteg.load(out / "weights").generate("I love it", samples=2)
+    assert len(clips) == 2
+    assert clips[0].weights == "run"
+    result = run(
+        evaluate, "--weights", out / "weights", "--performances", corpus / "performances", "--per-group", 1,
+        "--classifier", corpus / "classifier.safetensors", "--out", tmp_path / "figures.json",
+    )  # fmt: skip
+    assert "temperature 1.0" in result
+    assert json.loads((tmp_path / "figures.json").read_text())["weights"] == "run"
+
+
+def with_text_size(config: TrainConfig) -> TrainConfig:
+    """The tiny configuration, for the tiny encoder of these tests."""
+    import dataclasses
+
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, text_size=24))
+
+
+def test_a_resumed_run_follows_the_unbroken_one(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(CONFIGS, "tiny", with_text_size(CONFIGS["tiny"]))
+    run(train, *train_arguments(corpus, tmp_path / "whole"), "--judge-every", 2)
+
+    class KilledError(Exception):
+        pass
+
+    advance = train.Trainer.advance
+
+    def advance_then_die(trainer, batch, rng):
+        if trainer.step == 2:
+            raise KilledError
+        return advance(trainer, batch, rng)
+
+    monkeypatch.setattr(train.Trainer, "advance", advance_then_die)
+    with pytest.raises(AssertionError, match="KilledError"):
+        run(train, *train_arguments(corpus, tmp_path / "cut"), "--judge-every", 2)
+    monkeypatch.setattr(train.Trainer, "advance", advance)
+    run(train, *train_arguments(corpus, tmp_path / "cut"), "--judge-every", 2)
+    last = [json.loads((tmp_path / n / "log.jsonl").read_text().splitlines()[-1]) for n in ("whole", "cut")]
+    assert last[0] == pytest.approx(last[1], rel=1e-5)
+
+
+def test_another_configuration_does_not_continue_a_run(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(CONFIGS, "tiny", with_text_size(CONFIGS["tiny"]))
+    run(train, *train_arguments(corpus, tmp_path / "a"))
+    with pytest.raises(AssertionError, match="another configuration"):
+        run(train, *train_arguments(corpus, tmp_path / "a"), "--steps", 9)
+
+
+def test_an_unknown_configuration_names_the_known_ones():
+    with pytest.raises(cteg.InputError, match="small, paper, tiny"):
+        get_config("huge")
+
+
+def test_mirroring_swaps_sides_and_turns_the_jaw():
+    clip = np.zeros((2, 53), dtype=np.float32)
+    clip[:, cteg.layout.INDEX["mouthSmileLeft"]] = 0.7
+    clip[:, cteg.layout.INDEX["jawTurn"]], clip[:, cteg.layout.INDEX["jawOpen"]] = 0.1, 0.2
+    other = mirrored(clip)
+    assert other[0, cteg.layout.INDEX["mouthSmileRight"]] == np.float32(0.7)
+    assert other[0, cteg.layout.INDEX["mouthSmileLeft"]] == 0
+    assert other[0, 50:].tolist() == pytest.approx([0.2, -0.1, 0])
+    np.testing.assert_array_equal(mirrored(other), clip)
+
+
+def test_padding_repeats_the_last_frame():
+    clips = [np.full((3, 53), 1.0), np.full((7, 53), 2.0)]
+    clips[0][-1] = 5
+    frames, valid = pad_clips(clips, 5)
+    assert frames.shape == (2, 10, 53)
+    assert valid.sum(1).tolist() == [3, 7]
+    assert (frames[0, 3:] == 5).all()
+
+
+def test_buckets_hold_every_item_once_and_similar_lengths():
+    import random
+
+    lengths = [random.Random(i).randrange(1, 200) for i in range(1000)]
+    batches = list(bucket_batches(lengths, list(range(1000)), 20, random.Random(0)))
+    assert sorted(i for batch in batches for i in batch) == list(range(1000))
+    assert np.mean([np.ptp([lengths[i] for i in batch]) for batch in batches]) < 10
+
+
+@pytest.mark.parametrize("step", [1, 100, 4000, 8000])
+def test_noam_rate_is_the_papers(step):
+    config = CONFIGS["paper"]
+    expected = 2.0 * 768**-0.5 * min(step**-0.5, step * 4000**-1.5)
+    assert train.learning_rate(config, step) == pytest.approx(expected)
+
+
+def test_balanced_order_lifts_rare_labels():
+    targets = torch.zeros(1000, len(LABELS))
+    targets[:990, 27], targets[990:, 14] = 1, 1
+    order = text_encoder.balanced_order(targets, 1.0, np.random.default_rng(0))
+    assert 0.4 < np.mean(np.array(order) >= 990) < 0.6
