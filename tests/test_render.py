@@ -1,0 +1,133 @@
+"""Pictures and films: not empty, different for different faces, and no eye seen through closed lids."""
+
+from itertools import pairwise
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from cteg import layout
+from cteg.clip import Clip
+from cteg.errors import InputError, SpaceError
+from cteg.face.render import Camera, rasterise, render_frames, to_linear, to_srgb
+from cteg.face.rig import Rig
+from cteg.face.video import contact_sheet, save_render
+
+
+@pytest.fixture(scope="module")
+def head() -> Rig:
+    return Rig.load()
+
+
+def frame(**values: float) -> np.ndarray:
+    coefficients = layout.neutral()
+    for name, value in values.items():
+        coefficients[layout.INDEX[name]] = value
+    return coefficients
+
+
+def blink(level: float, **more: float) -> np.ndarray:
+    return frame(eyeBlinkLeft=level, eyeBlinkRight=level, **more)
+
+
+def visible_eye(head: Rig, coefficients: np.ndarray, yaw: float = 0.0) -> np.ndarray:
+    """Mask (P, P) of the pixels that show an eyeball, in a close view of the left eye."""
+    joint = head.joint_names.index("eye_left")
+    entries = slice(head.joint_offsets[joint], head.joint_offsets[joint + 1])
+    ball = np.zeros(head.vertex_count, dtype=bool)
+    ball[head.joint_vertices[entries]] = True
+    target = head.joint_pivots[joint].astype(float) + np.array([0, 0, 0.015])
+    camera = Camera(target, 0.18, np.radians(yaw))
+    pixels = 400
+    hit, _ = rasterise(camera.project(head.vertices(coefficients)[0], pixels), head.triangles.astype(np.int32), pixels)
+    return (hit >= 0) & ball[head.triangles].all(axis=1)[hit]
+
+
+def clip(frames: int, text: str = "I can't believe you came!") -> Clip:
+    levels = np.linspace(0, 1, frames)
+    return Clip(np.stack([frame(mouthSmileLeft=v, mouthSmileRight=v, jawOpen=0.2 * v) for v in levels]), text=text)
+
+
+@pytest.mark.parametrize("yaw", [0, 35, -35])
+def test_the_picture_shows_a_face(head, yaw):
+    picture = render_frames(head, layout.neutral(), 96, yaw)[0]
+    assert picture.shape == (96, 96, 3)
+    assert picture.dtype == np.uint8
+    centre = picture[40:60, 40:60].astype(int)
+    assert (centre[..., 0] > centre[..., 2] + 20).mean() > 0.5  # skin is warm, the background is not
+    assert np.abs(picture[2, 2].astype(int) - picture[2, -3]).max() < 6
+
+
+def test_different_coefficients_give_different_pictures(head):
+    faces = render_frames(head, np.stack([frame(), frame(browDownLeft=1), frame(jawOpen=0.4), blink(1)]), 128)
+    for one in range(4):
+        for other in range(one):
+            assert np.abs(faces[one].astype(int) - faces[other]).max() > 40
+
+
+def test_a_closed_lid_covers_the_eye(head):
+    open_pixels = visible_eye(head, frame()).sum()
+    assert open_pixels > 4000
+    for yaw in (0, 25, -25):
+        assert visible_eye(head, blink(1.0), yaw).sum() <= 0.001 * open_pixels
+    squinting = blink(1.0, eyeSquintLeft=1, cheekSquintLeft=1)
+    assert visible_eye(head, squinting).sum() <= 0.001 * open_pixels
+
+
+def test_lids_close_steadily_and_the_eye_does_not_poke_through(head):
+    shown = []
+    for level in (0, 0.25, 0.5, 0.75, 1):
+        mask = visible_eye(head, blink(level))
+        shown.append(int(mask.sum()))
+        parts, count = ndimage.label(mask)
+        if count:
+            sizes = np.bincount(parts.ravel())[1:]
+            assert sizes.max() >= 0.97 * sizes.sum(), f"eyeball shows through the lid at blink {level}"
+    assert all(later < earlier for earlier, later in pairwise(shown))
+    assert 0.2 < shown[2] / shown[0] < 0.75
+
+
+def test_srgb_round_trip():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_srgb(to_linear(levels)), levels)
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_impossible_sizes_are_refused(head, size):
+    with pytest.raises(InputError, match="size"):
+        render_frames(head, layout.neutral(), size)
+
+
+def test_contact_sheet_spreads_faces_over_the_clip(head):
+    sheet = contact_sheet(clip(20), head, frames=4)
+    assert sheet.width == 4 * 256
+    short = contact_sheet(clip(2, text=""), head, frames=8)
+    assert short.width == 2 * 256
+    with pytest.raises(InputError, match="frames"):
+        contact_sheet(clip(2), head, frames=0)
+
+
+def test_films_and_pictures_can_be_read_back(head, tmp_path):
+    short = clip(5)
+    film = save_render(short, head, tmp_path / "a.mp4")
+    reader = imageio_ffmpeg.read_frames(str(film))
+    meta = next(reader)
+    assert meta["size"] == (512, 512)
+    assert meta["fps"] == pytest.approx(short.fps)
+    assert sum(1 for _ in reader) == 5
+    with Image.open(save_render(short, head, tmp_path / "a.gif")) as moving:
+        assert moving.n_frames == 5
+    with Image.open(save_render(short, head, tmp_path / "a.png", frames=2)) as sheet:
+        assert sheet.width == 512
+
+
+def test_other_endings_and_spaces_are_refused(head, tmp_path):
+    with pytest.raises(InputError, match=r"\.png, \.mp4 or \.gif"):
+        save_render(clip(2), head, tmp_path / "a.avi")
+    with pytest.raises(InputError, match="Cannot write"):
+        save_render(clip(2), head, tmp_path / "no" / "folder" / "a.png")
+    flame = Clip(np.zeros((2, layout.D), dtype=np.float32), space="flame")
+    with pytest.raises(SpaceError):
+        save_render(flame, head, tmp_path / "a.png")
