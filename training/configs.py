@@ -41,13 +41,13 @@ class TrainConfig:
     model: CTEGConfig = field(default_factory=CTEGConfig)
     loss_weights: LossWeights = field(default_factory=LossWeights)
     batch: int = 48
-    steps: int = 12_000
+    steps: int = 8_000
     schedule: str = "cosine"
     learning_rate: float = 6e-4
     warmup: int = 500
     kl_warmup: int = 1500
     text_dropout: float = 0.1
-    input_noise: float = 0.0
+    input_noise: float = 0.1
     mirror: float = 0.5
     gradient_clip: float = 1.0
     ema: float = 0.999
@@ -73,6 +73,7 @@ CONFIGS: dict[str, TrainConfig] = {
         learning_rate=2.0,
         warmup=4000,
         kl_warmup=0,
+        input_noise=0.0,
     ),
     "tiny": TrainConfig(model=tiny(), batch=4, steps=3, warmup=1, kl_warmup=0),
 }

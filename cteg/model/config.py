@@ -73,8 +73,8 @@ class CTEGConfig:
     has_latent_network: bool = True
     scales_input: bool = False
     reconstruction: str = "gaussian"
-    output_std: float = 0.15
-    velocity_std: float = 0.10
+    output_std: float = 0.2
+    velocity_std: float = 0.12
     stop: str = "learned"
     stop_norm: float = 1.0
     output_noise: float = 0.0
