@@ -248,6 +248,11 @@ class Rig:
             raise WeightsError(f"The head file {path.name} has incomplete metadata.") from error
 
 
+def load_rig(source: str | Path = DEFAULT_HEAD) -> Rig:
+    """Read a rig by name or path; short for `Rig.load`, whose errors it raises."""
+    return Rig.load(source)
+
+
 def check_space(rig: Rig, space: str) -> None:
     """Raise `SpaceError` if a clip of `space` cannot drive `rig`; the message names the way out."""
     if rig.space == space:
