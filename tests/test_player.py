@@ -257,7 +257,8 @@ def test_a_rating_survives_a_reload(visit, app):
     rater = page.tab.evaluate("localStorage.getItem('cteg.rater')")
     page.tab.locator(".face").nth(2).get_by_role("radio", name="4").click()
     page.tab.wait_for_selector(".face:nth-of-type(3) .rating[data-state=saved]")
-    page.open()
+    page.open("ready")
+    assert page.tab.locator(".face").nth(2).get_by_role("radio", name="4").get_attribute("aria-checked") == "true"
     (rating,) = rated(app, lambda rating: rating.rater == rater)
     assert (rating.score, rating.position, rating.seed, rating.text) == (4, 2, 9, None)
     assert page.tab.evaluate("localStorage.getItem('cteg.rater')") == rater

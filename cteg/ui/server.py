@@ -20,6 +20,8 @@ from cteg.ui.theme import make_theme
 
 logger = logging.getLogger(__name__)
 
+STYLESHEETS = ("page.css", "player.css", "controls.css")
+
 
 def launch(services: Services, **options: Any) -> gr.Blocks:
     """Start the server in the background and return the running app; `close` stops it.
@@ -35,9 +37,7 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
     def health(_: Request) -> JSONResponse:
         return JSONResponse(actions.health(), headers={"Cache-Control": "no-store"})
 
-    stylesheets = "".join(
-        f'<link rel="stylesheet" href="{assets.player_url}{name}">' for name in ("page.css", "player.css")
-    )
+    stylesheets = "".join(f'<link rel="stylesheet" href="{assets.player_url}{name}">' for name in STYLESHEETS)
     blocks.launch(
         **options,
         prevent_thread_lock=True,

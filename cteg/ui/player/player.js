@@ -7,10 +7,11 @@
 import { Clip, neutralClip, strongestFrame } from "./clip.js";
 import { Clock } from "./clock.js";
 import { Controls, followPointer } from "./controls.js";
-import { count, element, iconButton } from "./dom.js";
-import { QUESTION, RatingScale } from "./ratings.js";
+import { count, element } from "./dom.js";
+import { FaceGrid } from "./faces.js";
+import { QUESTION } from "./ratings.js";
 import { Rig } from "./rig.js";
-import { appRoot, health, keepsSentence, raterId, rememberKeepsSentence } from "./server.js";
+import * as server from "./server.js";
 import { NoWebGL, Stage } from "./stage.js";
 
 const WAITING_FACES = 4;
@@ -39,7 +40,6 @@ export class Player {
   }
 
   #run = null;
-  #scales = [];
   #stage = null;
   #waitTimer = 0;
   #loaded;
@@ -55,15 +55,16 @@ export class Player {
    * Shows the clips of a request.
    *
    * @param {Run | null} run
+   * @param {(number | null)[]} scores Scores saved before, where the run is shown again.
    */
-  async show(run) {
+  async show(run, scores = []) {
     const began = performance.now();
     await this.#loaded;
     if (!run || !this.#stage) return;
     clearTimeout(this.#waitTimer);
     const clips = run.clips.map((source) => new Clip(source));
     this.#run = run;
-    this.#setFaces(clips);
+    this.#setFaces(clips, scores);
     this.#setState("ready");
     this.#describe(run);
     this.clock.reset(Math.max(...clips.map((clip) => clip.frames)), run.fps);
@@ -72,6 +73,17 @@ export class Player {
     this.#stage.refresh();
     this.#stage.draw();
     this.root.dataset.firstFrame = (performance.now() - began).toFixed(1);
+  }
+
+  /** Shows again what this tab showed before it was reloaded. */
+  async restore() {
+    const { run, scores } = server.recallRun();
+    try {
+      await this.show(run, scores);
+    } catch {
+      server.rememberRun(null, []); // kept by another version of the player
+      this.#showEmpty();
+    }
   }
 
   /** Shows that a sentence is being performed. */
@@ -95,6 +107,13 @@ export class Player {
     }
   }
 
+  /** Tells that the faces that came cannot be shown. */
+  fail(error) {
+    console.error(error);
+    this.end();
+    this.#notify("These faces arrived damaged; please press Generate again.");
+  }
+
   /** Goes to a frame, stops there and draws it before returning. */
   setFrame(frame) {
     this.clock.pause();
@@ -114,8 +133,8 @@ export class Player {
       if (!response.ok) throw new Error(`the head did not arrive (${response.status})`);
       const rig = new Rig(await response.arrayBuffer());
       const listeners = { onframe: () => this.#onFrame(), onlost: (lost) => this.#onLost(lost) };
-      this.#stage = new Stage(this.grid, rig, this.clock, listeners);
-      followPointer(this.grid, this.#deck());
+      this.#stage = new Stage(this.faces.node, rig, this.clock, listeners);
+      followPointer(this.faces.node, this.#deck());
       this.#showEmpty();
     } catch (error) {
       this.#showUnavailable(error);
@@ -126,18 +145,20 @@ export class Player {
     this.notice = element("p", { class: "notice", role: "status", hidden: true });
     this.headline = element("p", { class: "sentence" });
     this.detail = element("p", { class: "detail" });
-    this.grid = element("div", { class: "faces", tabIndex: 0, role: "group" }, element("canvas"));
-    this.grid.setAttribute("aria-label", "Faces: space plays, comma and full stop step, arrows turn, plus and minus zoom");
+    this.faces = new FaceGrid({
+      sentenceToKeep: () => (this.keep.checked ? this.#run.text : ""),
+      onrated: () => this.#onRated(),
+      onlayout: () => this.#stage?.refresh(),
+    });
     const heading = element("div", { class: "heading", role: "status" }, this.headline, this.detail);
     const bar = element("div", { class: "progress", "aria-hidden": "true" });
-    this.root.append(this.notice, heading, this.#questionLine(), bar, this.grid, this.controls.node);
+    this.root.append(this.notice, heading, this.#questionLine(), bar, this.faces.node, this.controls.node);
     this.root.addEventListener("keydown", (event) => this.#onKey(event));
-    this.root.addEventListener("dblclick", (event) => this.#onDoubleClick(event));
   }
 
   #questionLine() {
-    const keep = element("input", { type: "checkbox", checked: keepsSentence() });
-    keep.addEventListener("change", () => rememberKeepsSentence(keep.checked));
+    const keep = element("input", { type: "checkbox", checked: server.keepsSentence() });
+    keep.addEventListener("change", () => server.rememberKeepsSentence(keep.checked));
     this.keep = keep;
     this.tally = element("span", { class: "tally", role: "status" });
     const meaning = "Unticked, a rating is stored with a fingerprint of the sentence instead of its words.";
@@ -164,7 +185,7 @@ export class Player {
       orbit: (yaw, pitch) => camera((view) => view.orbit(yaw, pitch)),
       zoom: (factor) => camera((view) => view.scale(factor)),
       resetView: () => camera((view) => view.reset()),
-      leaveEnlarged: () => this.#enlarge(null),
+      leaveEnlarged: () => this.faces.enlarge(null),
       changed: () => this.#stage?.invalidate(),
     };
   }
@@ -175,49 +196,18 @@ export class Player {
     this.#stage?.refresh();
   }
 
-  #setFaces(clips) {
-    this.grid.querySelectorAll(".face").forEach((face) => face.remove());
-    this.#scales = [];
-    this.#enlarge(null);
-    clips.forEach((clip, index) => this.grid.append(this.#makeFace(clip, index, clips.length)));
-    this.grid.style.setProperty("--faces", String(clips.length));
+  #setFaces(clips, scores = []) {
+    this.faces.fill(clips, scores);
     this.root.dataset.faces = String(clips.length);
     this.#stage.clips = clips;
-    this.#showTally();
+    this.#onRated();
   }
 
-  #makeFace(clip, index, total) {
-    const window = element("div", { class: "window", role: "img" });
-    const waiting = clip.seed === null;
-    window.setAttribute("aria-label", waiting ? "A waiting face" : `Face ${index + 1} of ${total}`);
-    const face = element("figure", { class: "face" }, window);
-    face.dataset.index = String(index);
-    if (waiting) return face;
-    const enlarge = iconButton("enlarge", `Enlarge face ${index + 1}`, () => this.#enlarge(face));
-    const seed = element("span", { class: "seed", text: `seed ${clip.seed}`, title: "This seed makes this face again" });
-    window.append(element("span", { class: "number", text: String(index + 1) }), enlarge, seed);
-    const scale = new RatingScale(index + 1, clip.token, () => this.#sentenceToKeep(), () => this.#showTally());
-    this.#scales.push(scale);
-    face.append(element("figcaption", {}, scale.node));
-    return face;
-  }
-
-  #sentenceToKeep() {
-    return this.keep.checked ? this.#run.text : "";
-  }
-
-  #showTally() {
-    const rated = this.#scales.filter((scale) => scale.score !== null).length;
+  #onRated() {
+    const rated = this.faces.scores.filter((score) => score !== null).length;
     this.root.dataset.rated = String(rated);
-    this.tally.textContent = rated && rated === this.#scales.length ? "All rated, thank you." : "";
-  }
-
-  /** Shows one face alone, or all with null. */
-  #enlarge(face) {
-    const enlarged = face && !face.classList.contains("enlarged") ? face : null;
-    this.grid.querySelectorAll(".face").forEach((other) => other.classList.toggle("enlarged", other === enlarged));
-    this.grid.classList.toggle("one-enlarged", Boolean(enlarged));
-    this.#stage?.refresh();
+    this.tally.textContent = rated && rated === this.faces.scores.length ? "All rated, thank you." : "";
+    if (this.#run) server.rememberRun(this.#run, this.faces.scores);
   }
 
   #describe(run) {
@@ -236,12 +226,12 @@ export class Player {
   }
 
   async #reportHealth() {
-    const report = await health();
+    const report = await server.health();
     if (report?.notice) this.#notify(report.notice);
   }
 
   async #reassure(text) {
-    const report = await health();
+    const report = await server.health();
     if (this.root.dataset.state !== "busy") return;
     const loading = report?.model === "loading";
     this.#announce(text, loading ? "The model is waking up; the first sentence takes a few seconds." : "Almost there…");
@@ -293,18 +283,7 @@ export class Player {
   }
 
   #onKey(event) {
-    const face = event.target.closest?.(".face");
-    const typing = event.target.matches("input, select");
-    if (face && !typing && /^[1-5]$/.test(event.key) && this.#scales.length) {
-      this.#scales[Number(face.dataset.index)].choose(Number(event.key));
-      return;
-    }
-    this.controls.onKey(event);
-  }
-
-  #onDoubleClick(event) {
-    const window = event.target.closest(".window");
-    if (window && this.#run) this.#enlarge(window.closest(".face"));
+    if (!this.faces.rateByKey(event)) this.controls.onKey(event);
   }
 }
 
@@ -318,8 +297,8 @@ export class Player {
 export async function mount(host, props, watch) {
   const player = new Player(host.querySelector(".cteg-player"));
   host.cteg = player;
-  watch("value", () => player.show(props.value));
-  await player.load(new URL(props.rig, appRoot()));
-  await player.show(props.value);
-  return { begin: (text, samples) => player.begin(text, samples), end: () => player.end(), raterId };
+  watch("value", () => player.show(props.value).catch((error) => player.fail(error)));
+  await player.load(new URL(props.rig, server.appRoot()));
+  await player.restore();
+  return { begin: (text, samples) => player.begin(text, samples), end: () => player.end(), raterId: server.raterId };
 }

@@ -12,9 +12,10 @@ export class RatingScale {
    * @param {string | null} token Key of the clip; null where ratings are off.
    * @param {() => string} sentenceToKeep The sentence if the person agreed to keep it, else an empty text.
    * @param {() => void} onchange Called whenever a score was saved or taken back.
+   * @param {number | null} score The score that was saved before.
    */
-  constructor(number, token, sentenceToKeep, onchange) {
-    this.score = null; // as saved
+  constructor(number, token, sentenceToKeep, onchange, score = null) {
+    this.score = score; // as saved
     this.#token = token;
     this.#sentenceToKeep = sentenceToKeep;
     this.#onchange = onchange;
@@ -27,7 +28,8 @@ export class RatingScale {
     const ends = element("div", { class: "ends", "aria-hidden": "true" });
     ends.append(element("span", { text: "not at all" }), element("span", { text: "perfectly" }));
     this.node = element("div", { class: "rating" }, scale, ends, element("p", {}, this.#note, " ", this.#action));
-    this.#show(null, "open");
+    if (score === null) this.#show(null, "open");
+    else this.#showSaved();
   }
 
   #token;

@@ -2,6 +2,7 @@
 
 const RATER = "cteg.rater";
 const KEEP = "cteg.keep-sentence";
+const LAST_RUN = "cteg.last-run";
 const PATIENCE = 10_000; // milliseconds until a rating counts as not saved
 
 /** The address of the app, with a slash at its end; right behind a proxy that serves it under a path, too. */
@@ -45,6 +46,30 @@ export function rememberKeepsSentence(keep) {
     localStorage.setItem(KEEP, keep ? "yes" : "no");
   } catch {
     // nothing is remembered then; the tick still holds for this page
+  }
+}
+
+/**
+ * Keeps the faces of this tab, with their scores, for a reload.
+ *
+ * @param {object | null} run The request that is shown; null forgets it.
+ * @param {(number | null)[]} scores
+ */
+export function rememberRun(run, scores) {
+  try {
+    if (run) sessionStorage.setItem(LAST_RUN, JSON.stringify({ run, scores }));
+    else sessionStorage.removeItem(LAST_RUN);
+  } catch {
+    // a reload starts empty then
+  }
+}
+
+/** What `rememberRun` kept, or nulls. */
+export function recallRun() {
+  try {
+    return JSON.parse(sessionStorage.getItem(LAST_RUN)) ?? { run: null, scores: [] };
+  } catch {
+    return { run: null, scores: [] };
   }
 }
 
