@@ -51,7 +51,7 @@ wider mouth and a rounder skull are a choice of style: what shows emotion takes 
 SKIN = np.array([226, 178, 150])
 FLUSH = np.array([222, 136, 118])
 SHADE = np.array([186, 128, 112])
-LIP = np.array([194, 104, 98])
+LIP = np.array([196, 108, 100])
 MOUTH = np.array([84, 28, 30])
 BLUSH: tuple[tuple[float, float, tuple[float, float], NDArray, float], ...] = (
     (42.0, -34.0, (20.0, 17.0), FLUSH, 0.55),
@@ -63,8 +63,8 @@ BLUSH: tuple[tuple[float, float, tuple[float, float], NDArray, float], ...] = (
 """Soft spots on the skin: x and y from the middle of the eyes and radii in millimetres, colour, strength. Cheeks, nose,
 chin, under the eyes, upper lids."""
 
-MOUTH_DEPTH = 0.0
-"""Metres behind the eyes' centres from which on the mouth is too deep to be seen."""
+MOUTH_DEPTH = -0.006
+"""Metres behind (negative: before) the eyes' centres from which on the mouth is too deep to be seen."""
 
 JAW_SHUT = 0.045
 """Share of `jawOpen` taken off the neutral face: it closes the gap of a millimetre that the lips leave at rest."""
@@ -171,6 +171,11 @@ def paint_skin(skin: Part, mesh: BaseMesh, files: SourceFiles, refined: Refined,
     inside = paint.sample_mask(read_mask(files, "mpfb_inside-mouth"), uv)
     ears = paint.sample_mask(read_mask(files, "mpfb_ears"), uv)
     points, centre = skin.vertices, (eyes[0].centre + eyes[1].centre) / 2
+    # Texture seams mix coordinates from far apart, so every mask counts only where its organ is.
+    at_mouth = (np.abs(points[:, 0]) < 0.04) & (np.abs(points[:, 1] - centre[1] + 0.07) < 0.03)
+    lips *= at_mouth & (points[:, 2] > centre[2])
+    inside *= at_mouth & (points[:, 1] > centre[1] - 0.09)
+    ears *= np.abs(points[:, 0]) > 0.055
     color = np.repeat(SKIN[None].astype(np.float64), len(points), axis=0)
     for x, y, radii, tint, amount in BLUSH:
         for side in (-1.0, 1.0) if x else (1.0,):

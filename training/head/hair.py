@@ -14,25 +14,26 @@ HAIR_LIGHT = np.array([112, 80, 57])
 
 HAIRLINE = np.array(
     [
-        [0, 61],
-        [12, 63],
-        [24, 65],
-        [35, 63],
-        [45, 57],
-        [55, 48],
-        [65, 37],
-        [75, 24],
-        [82, 8],
-        [86, -6],
-        [90, -9],
-        [94, 0],
-        [99, 8],
-        [110, 9],
-        [120, 2],
-        [130, -14],
-        [142, -32],
-        [158, -42],
-        [180, -44],
+        [0, 60],
+        [12, 62],
+        [24, 63],
+        [34, 60],
+        [42, 53],
+        [49, 43],
+        [55, 31],
+        [60, 14],
+        [64, -4],
+        [67, -12],
+        [71, -10],
+        [75, 6],
+        [80, 12],
+        [92, 13],
+        [99, 6],
+        [105, -12],
+        [112, -28],
+        [124, -42],
+        [150, -50],
+        [180, -52],
     ],
     dtype=np.float64,
 )
@@ -122,7 +123,7 @@ def _border(corners: NDArray, centre: NDArray, eye_height: float) -> NDArray[np.
     """Return unit directions (COLUMNS, 3) from `centre` to the hairline on the skull."""
     azimuth = np.linspace(0, 360, COLUMNS, endpoint=False)
     height = np.interp(np.minimum(azimuth, 360 - azimuth), HAIRLINE[:, 0], HAIRLINE[:, 1]) * 1e-3
-    height = gaussian_filter(height, 1.0, mode="wrap")
+    height = gaussian_filter(height, 0.6, mode="wrap")
     height += TUFT * (np.sin(np.radians(azimuth) * 19) + 0.6 * np.sin(np.radians(azimuth) * 31 + 0.7))
     outward = np.stack([np.sin(np.radians(azimuth)), np.zeros(COLUMNS), np.cos(np.radians(azimuth))], axis=1)
     origins = np.repeat(centre[None], COLUMNS, axis=0)

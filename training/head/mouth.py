@@ -19,14 +19,14 @@ UPPER_WIDTHS = np.array([8.6, 6.6, 7.6, 7.0, 6.8, 10.0, 9.5])
 LOWER_WIDTHS = np.array([5.3, 5.9, 6.8, 7.0, 7.1, 11.0, 10.5])
 """Crown widths in millimetres from the middle to the molars (textbook means); scaled to the arch."""
 
-UPPER_LENGTH = np.array([1.0, 0.94, 0.97, 0.88, 0.86, 0.82, 0.78])
+UPPER_LENGTH = np.array([1.0, 0.97, 1.0, 0.93, 0.86, 0.82, 0.78])
 LOWER_LENGTH = np.array([0.97, 0.97, 1.0, 0.95, 0.92, 0.9, 0.88])
 """Crown height from the middle to the molars relative to the highest."""
 
 TEETH_BACK = 0.0012
 """Metres that both rows stand behind MakeHuman's strips, so that stretched lips do not touch them."""
 
-UPPER_DROP, LOWER_DROP = 0.0026, 0.0042
+UPPER_DROP, LOWER_DROP = 0.003, 0.0042
 OVERBITE = 0.0026
 """Metres: the upper incisors reach lower than MakeHuman's strip, to show in a smile; the lower ones stand behind."""
 

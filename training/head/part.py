@@ -14,10 +14,10 @@ from cteg.face.rig import Rig
 CORRECTIVE = "jawCorrective"
 """Name of the extra shape that follows the jaw angle."""
 
-SMALLEST_MOVE = 1e-4
-"""Displacements under 0.1 millimetres are dropped: a fifth of a pixel of a 512-pixel picture of the head."""
+SMALLEST_MOVE = 1.2e-4
+"""Displacements under 0.12 millimetres are dropped: a fifth of a pixel of a 512-pixel picture of the head."""
 
-SMALLEST_HIDDEN_MOVE = 6e-4
+SMALLEST_HIDDEN_MOVE = 8e-4
 """The same for the back of the mouth, which is seen only through a wide open mouth, in the dark."""
 
 

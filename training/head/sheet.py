@@ -121,7 +121,7 @@ def coefficients(pose: Pose) -> NDArray[np.float32]:
 
 def shape_poses() -> dict[str, Pose]:
     """Return one pose per shape at 1; shapes that need an open jaw get one."""
-    return {name: {name: 1.0, **({"jawOpen": 0.6} if name in NEEDS_OPEN_JAW else {})} for name in layout.OPEN_SHAPES}
+    return {name: {name: 1.0, **({"jawOpen": 1.0} if name in NEEDS_OPEN_JAW else {})} for name in layout.OPEN_SHAPES}
 
 
 def sheet(rig: Rig, poses: dict[str, Pose], size: int, columns: int, yaws: tuple[float, ...] = (0.0,)) -> Image.Image:
