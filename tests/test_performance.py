@@ -15,7 +15,7 @@ from cteg.errors import InputError
 from training import synthesise
 from training.performance import blinks, captures, dynamics, gaze, script, select, speech, store
 from training.performance.labels import LABELS, SEVEN, SEVEN_NAMES
-from training.performance.perform import draw_performance, perform, render
+from training.performance.perform import draw_performance, mirrored, perform, render
 from training.performance.table import GAZE_HABITS, TABLES, read_table, repertoire
 
 INDEX = layout.INDEX
@@ -267,6 +267,17 @@ def test_full_smiles_stay_lopsided(bank):
         left, right = frames[:, INDEX["mouthSmileLeft"]].max(), frames[:, INDEX["mouthSmileRight"]].max()
         found.append(abs(left - right) / (left + right) * 2)
     assert 0.08 < np.mean(found) < 0.28
+
+
+def test_one_sided_displays_come_on_both_sides(bank):
+    raised = [draw("Hm.", {"curiosity": 1.0}, bank, seed).frames for seed in range(80)]
+    sides = [f[:, INDEX["browOuterUpLeft"]].max() - f[:, INDEX["browOuterUpRight"]].max() for f in raised]
+    assert min(sides) < -0.3
+    assert max(sides) > 0.3
+    frames = raised[0]
+    assert np.array_equal(mirrored(mirrored(frames)), frames)
+    assert np.array_equal(mirrored(frames)[:, INDEX["mouthLeft"]], frames[:, INDEX["mouthRight"]])
+    assert np.array_equal(mirrored(frames)[:, INDEX["jawOpen"]], frames[:, INDEX["jawOpen"]])
 
 
 # --- blinks -------------------------------------------------------------------------------------------------------

@@ -105,7 +105,8 @@ def render(script: Script, tables: Repertoire, bank: SpeechBank, rng: Generator)
     drawn = _blink(coefficients, times, script, rng)
     drift = IDLE * fluctuation(times, len(IDLE_SHAPES), rng) * minimum_jerk(times / SETTLE)[:, None]
     coefficients[:, IDLE_SHAPES] += drift
-    return Performance(finish(coefficients), script, drawn)
+    frames = finish(coefficients)
+    return Performance(mirrored(frames) if rng.random() < 0.5 else frames, script, drawn)
 
 
 def expression(times: Array, script: Script, gate: Array, tables: Repertoire, rng: Generator) -> NDArray[np.float64]:
@@ -207,6 +208,14 @@ def _blink(coefficients: NDArray[np.float64], times: Array, script: Script, rng:
     coefficients[:, WIDE] *= 1.0 - lids
     coefficients[:, SQUINT] += 0.08 * lids  # the ring muscle around the eye takes part
     return drawn
+
+
+def mirrored(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Swap left and right of frames (T, D): the table names one side where a display is one-sided, people use both."""
+    swapped = frames.copy()
+    swapped[:, layout.EXPRESSION] = frames[:, layout.mirror_index()]
+    swapped[:, JAW_TURN:] = -frames[:, JAW_TURN:]  # turn and roll change sign, opening does not
+    return swapped
 
 
 def finish(coefficients: NDArray[np.float64]) -> NDArray[np.float32]:
