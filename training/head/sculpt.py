@@ -73,7 +73,8 @@ MOVES = (
     Move("mouthFrown", (21.0, -70.0), (8.0, 8.0), (0.5, -2.5, -0.8)),
     Move("mouthFrown", (25.0, -80.0), (6.0, 8.0), (0.0, 0.0, -1.3)),
     Move("browDown", (9.0, 16.0), (9.0, 9.0), (-2.2, -1.8, 1.2)),  # inner ends together and down
-    Move("browInnerUp", (13.0, 19.0), (9.0, 10.0), (-0.8, 2.0, 0.6)),
+    Move("browInnerUp", (13.0, 20.0), (9.0, 10.0), (-0.8, 3.2, 0.6)),  # oblique brows carry sadness, also over
+    Move("browInnerUp", (45.0, 18.0), (11.0, 9.0), (0.0, -1.6, 0.0)),  # a browDown of its own (units 1 + 4)
     Move("noseSneer", (13.0, -42.0), (8.0, 9.0), (1.2, 2.2, 0.6)),  # wing of the nose lifts
     Move("noseSneer", (8.0, -6.0), (6.0, 8.0), (0.0, 0.8, 1.0)),
     Move("mouthPress", (22.0, -68.0), (8.0, 7.0), (-1.5, -3.0, -1.2)),
