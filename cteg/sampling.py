@@ -14,8 +14,9 @@ from torch import Tensor
 
 from cteg import layout
 from cteg.errors import InputError
-from cteg.model.cteg import CTEG
+from cteg.model.cteg import CTEG, SEQUENCE
 from cteg.model.latent import Mixture
+from cteg.model.layers import DrawLatent
 
 ROWS = 8
 """Sequences that are decoded together, always, however many are asked for: matrix products of another height round
@@ -71,36 +72,51 @@ class Noise:
     """All randomness of R samples, drawn beforehand.
 
     Attributes:
+        sequence: (R, S), standard normal, and
+        sequence_choice: (R,), uniform: the sequence latent.
         latent: (R, N, layers, Z), standard normal.
         choice: (R, N, layers), uniform, picks mixture components.
         stop: (R,), standard normal, places each clip's length in the predicted distribution of lengths.
         hidden: (R, N, H), standard normal, for configurations with output noise; None otherwise.
     """
 
+    sequence: Tensor
+    sequence_choice: Tensor
     latent: Tensor
     choice: Tensor
     stop: Tensor
     hidden: Tensor | None
 
+    def latent_drawer(self, step: int, temperature: float) -> DrawLatent:
+        """Return what draws the latents of one step, and the sequence latent, at a temperature."""
+
+        def draw(prior: Mixture, layer: int) -> Tensor:
+            if layer == SEQUENCE:
+                return prior.sample(self.sequence_choice, self.sequence, temperature)
+            return prior.sample(self.choice[:, step, None, layer], self.latent[:, step, None, layer], temperature)
+
+        return draw
+
 
 def draw_noise(model: CTEG, seeds: list[int]) -> Noise:
     """Draw the noise of every seed on its own, so that a sample depends on no other."""
     config, steps = model.config, model.steps_for(model.config.max_frames)
-    latent, choice, stop, hidden = [], [], [], []
+    draws: dict[str, list[Tensor]] = {}
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
-        stop.append(torch.randn((), generator=generator))
-        choice.append(torch.rand(steps, config.layers, generator=generator))
-        latent.append(torch.randn(steps, config.layers, config.latent_size, generator=generator))
+        drawn = {
+            "stop": torch.randn((), generator=generator),
+            "sequence_choice": torch.rand((), generator=generator),
+            "sequence": torch.randn(config.sequence_latent_size, generator=generator),
+            "choice": torch.rand(steps, config.layers, generator=generator),
+            "latent": torch.randn(steps, config.layers, config.latent_size, generator=generator),
+        }
         if config.output_noise > 0:
-            hidden.append(torch.randn(steps, config.hidden_size, generator=generator))
-    device = model.first_frame.device
-    return Noise(
-        torch.stack(latent).to(device),
-        torch.stack(choice).to(device),
-        torch.stack(stop).to(device),
-        torch.stack(hidden).to(device) if hidden else None,
-    )
+            drawn["hidden"] = torch.randn(steps, config.hidden_size, generator=generator)
+        for name, tensor in drawn.items():
+            draws.setdefault(name, []).append(tensor)
+    stacked = {name: torch.stack(tensors).to(model.first_frame.device) for name, tensors in draws.items()}
+    return Noise(**{"hidden": None, **stacked})
 
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
@@ -200,14 +216,10 @@ def _to_coefficients(
 def _cached_steps(
     model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    state = model.start(text, text_mask, rows)
+    state = model.start(text, text_mask, rows, noise.latent_drawer(0, temperature))
     newest = text.new_zeros(rows, model.config.frames_per_step, layout.D)  # the first frame in model units
     for step in range(noise.latent.shape[1]):
-
-        def draw(prior: Mixture, layer: int, step: int = step) -> Tensor:
-            return prior.sample(noise.choice[:, step, None, layer], noise.latent[:, step, None, layer], temperature)
-
-        output, stop_logits = model.step(newest, state, draw)
+        output, stop_logits = model.step(newest, state, noise.latent_drawer(step, temperature))
         frames, newest = _to_coefficients(model, output, newest, noise, step, temperature)
         yield frames, stop_logits
 
@@ -216,14 +228,12 @@ def _uncached_steps(
     model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
     text, text_mask = text.expand(rows, -1, -1), text_mask.expand(rows, -1)
+    condition = model.draw_condition(text, text_mask, rows, noise.latent_drawer(0, temperature))
     known = text.new_zeros(rows, model.config.frames_per_step, layout.D)
     latents = [text.new_zeros(rows, 0, model.config.latent_size) for _ in model.layers]
     for step in range(noise.latent.shape[1]):
-
-        def draw(prior: Mixture, layer: int, step: int = step) -> Tensor:
-            return prior.sample(noise.choice[:, step, None, layer], noise.latent[:, step, None, layer], temperature)
-
-        output, stop_logits, latents = model.step_uncached(known, latents, text, text_mask, draw)
+        draw = noise.latent_drawer(step, temperature)
+        output, stop_logits, latents = model.step_uncached(known, latents, condition, text, text_mask, draw)
         last = known[:, -model.config.frames_per_step :]
         frames, newest = _to_coefficients(model, output, last, noise, step, temperature)
         known = torch.cat([known, newest], dim=1)

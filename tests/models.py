@@ -22,6 +22,8 @@ def small_config(**changes) -> CTEGConfig:
         "feed_forward_size": 48,
         "latent_size": 8,
         "prior_components": 3,
+        "sequence_latent_size": 4,
+        "sequence_components": 3,
         "frames_per_step": 4,
         "max_frames": 40,
         "dropout": 0.0,

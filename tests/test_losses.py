@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cteg.layout import D
-from cteg.model.cteg import Prediction
+from cteg.model.cteg import Prediction, SequenceTrace
 from cteg.model.latent import Gaussian, Mixture
 from cteg.model.layers import LatentTrace
 from cteg.model.losses import (
@@ -30,7 +30,9 @@ def errors(*values):
 
 
 def prediction(frames, guided=None):
-    return Prediction(frames, torch.zeros(1, frames.shape[1]), [], frames if guided is None else guided, frames[:, :1])
+    return Prediction(
+        frames, torch.zeros(1, frames.shape[1]), [], None, frames if guided is None else guided, frames[:, :1]
+    )
 
 
 def test_norm_reconstruction_weighs_the_jaw_by_five_and_skips_padding():
@@ -73,7 +75,11 @@ def hand_made(config):
     mean[..., 0] = math.sqrt(2)  # KL(N(sqrt 2, 1) || N(0, 1)) = 1
     prior = Mixture(torch.zeros(1, steps, 1), zeros[:, :, None], zeros[:, :, None])
     trace = LatentTrace(prior, Gaussian(mean, zeros), mean, zeros)
-    return Prediction(frames, torch.zeros(1, 8), [trace, trace], 2 * frames, frames[:, :1])
+    # One component, at distance 2 in one of the dimensions: KL 2.
+    apart = torch.tensor([[2.0, 0.0, 0.0, 0.0]])
+    unit = torch.zeros(1, 1, 4)
+    sequence = SequenceTrace(Mixture(torch.zeros(1, 1), unit, unit), Gaussian(apart, torch.zeros(1, 4)), apart)
+    return Prediction(frames, torch.zeros(1, 8), [trace, trace], sequence, 2 * frames, frames[:, :1])
 
 
 @pytest.mark.parametrize("form", ["norm", "gaussian"])
@@ -82,7 +88,7 @@ def test_total_is_the_weighted_sum(form):
         reconstruction=form, prior="gaussian", prior_components=1, output_std=0.5, velocity_std=0.0, layers=2
     )
     valid = torch.tensor([[True] * 4 + [False] * 4])  # one of two steps
-    losses = compute_losses(config, LossWeights(0.5, 2.0, 3.0), hand_made(config), torch.zeros(1, 8, D), valid)
+    losses = compute_losses(config, LossWeights(0.5, 0.25, 2.0, 3.0), hand_made(config), torch.zeros(1, 8, D), valid)
     stop = 4 * math.log(2)
     if form == "norm":
         reconstruction, guided, kl = 1.0, 2.0, 2 / config.latent_size  # two layers, mean over dimensions
@@ -92,4 +98,6 @@ def test_total_is_the_weighted_sum(form):
     assert losses.target_guided.item() == pytest.approx(guided, rel=1e-4)
     assert losses.kl.item() == pytest.approx(kl, rel=1e-4)
     assert losses.stop.item() == pytest.approx(stop, rel=1e-4)
-    assert losses.total.item() == pytest.approx(reconstruction + 0.5 * kl + 2 * guided + 3 * stop, rel=1e-4)
+    assert losses.sequence_kl.item() == pytest.approx(2 / 4, rel=1e-4)
+    expected = reconstruction + 0.5 * kl + 0.25 * 0.5 + 2 * guided + 3 * stop
+    assert losses.total.item() == pytest.approx(expected, rel=1e-4)

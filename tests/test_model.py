@@ -7,6 +7,7 @@ from cteg.errors import WeightsError
 from cteg.layout import EXPRESSION, JAW, D
 from cteg.model.attention import sinusoid_positions
 from cteg.model.config import CTEGConfig
+from cteg.model.cteg import TrainingNoise
 from cteg.model.expression_attention import ExpressionAttention
 from cteg.model.latent import Gaussian, Mixture, kl_divergence
 from tests.models import sentence, small_model
@@ -25,13 +26,15 @@ def run(model, frames, valid, text, mask, seed=3):
     generator = torch.Generator().manual_seed(seed)
     steps = frames.shape[1] // model.config.frames_per_step
     longest = torch.randn(len(frames), 50, model.config.latent_size, generator=generator)
+    sequence = torch.randn(len(frames), model.config.sequence_latent_size, generator=generator)
+    noise = TrainingNoise([longest[:, :steps]] * model.config.layers, sequence)
     with torch.inference_mode():
-        return model(frames, valid, text, mask, [longest[:, :steps]] * model.config.layers)
+        return model(frames, valid, text, mask, noise)
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_prior_and_stop_see_no_future(changes):
-    model = small_model(**changes)
+    model = small_model(sequence_latent_size=0, **changes)  # that latent describes the whole clip on purpose
     frames = torch.rand(2, 24, D)
     valid = torch.ones(2, 24, dtype=torch.bool)
     text, mask = sentence(rows=2)
@@ -47,7 +50,7 @@ def test_prior_and_stop_see_no_future(changes):
 
 
 def test_prediction_sees_the_future_only_through_its_own_latent():
-    model = small_model()
+    model = small_model(sequence_latent_size=0)
     frames, valid = torch.rand(1, 24, D), torch.ones(1, 24, dtype=torch.bool)
     text, mask = sentence()
     before = run(model, frames, valid, text, mask).frames
@@ -55,6 +58,17 @@ def test_prediction_sees_the_future_only_through_its_own_latent():
     after = run(model, frames, valid, text, mask).frames
     torch.testing.assert_close(after[:, :12], before[:, :12])
     assert not torch.allclose(after[:, 12:], before[:, 12:])
+
+
+def test_sequence_prior_reads_the_text_alone_and_its_posterior_the_clip():
+    model = small_model()
+    frames, valid = torch.rand(2, 12, D), torch.ones(2, 12, dtype=torch.bool)
+    text, mask = sentence(rows=1)
+    trace = run(model, frames, valid, text.expand(2, -1, -1), mask.expand(2, -1)).sequence
+    torch.testing.assert_close(trace.prior.mean[0], trace.prior.mean[1])
+    assert not torch.allclose(trace.posterior.mean[0], trace.posterior.mean[1])
+    other = run(model, frames, valid, text.expand(2, -1, -1) + 1, mask.expand(2, -1)).sequence
+    assert not torch.allclose(other.prior.mean, trace.prior.mean)
 
 
 @pytest.mark.parametrize("changes", [*VARIANTS, {"expression_attention": "global"}], ids=str)
@@ -71,6 +85,7 @@ def test_padding_changes_nothing(changes):
     torch.testing.assert_close(padded.frames[:, :12], alone.frames, atol=1e-5, rtol=0)
     torch.testing.assert_close(padded.stop_logits[:, :12], alone.stop_logits, atol=1e-5, rtol=0)
     torch.testing.assert_close(padded.guided[:, :12], alone.guided, atol=1e-5, rtol=0)
+    torch.testing.assert_close(padded.sequence.u, alone.sequence.u, atol=1e-5, rtol=0)
 
 
 def test_text_and_latent_matter():

@@ -1,0 +1,1 @@
+"""Training: corpus, text encoder, performances, CTEG, head. Nothing in `cteg` imports it."""

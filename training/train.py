@@ -26,7 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from cteg.checkpoint import load_text_encoder, save_pretrained
 from cteg.errors import InputError
 from cteg.layout import D
-from cteg.model.cteg import CTEG
+from cteg.model.cteg import CTEG, TrainingNoise
 from cteg.model.losses import Losses, compute_losses
 from training.common import append_json_line, bucket_batches, load_checkpoint, plain_errors, save_checkpoint
 from training.configs import TrainConfig, get_config
@@ -106,16 +106,15 @@ class Trainer:
         without_text = torch.from_numpy(rng.random(rows) < self.config.text_dropout).to(self.device)
         text = torch.where(without_text[:, None, None], self.model.null_text, batch.text)
         steps = batch.frames.shape[1] // config.frames_per_step
-        noise = [torch.randn(rows, steps, config.latent_size, device=self.device) for _ in range(config.layers)]
+        noise = TrainingNoise.draw(config, rows, steps, self.device)
         offset = None
         if self.config.input_noise > 0:
             offset = self.config.input_noise * torch.randn(rows, steps, D, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             prediction = self.model(batch.frames, batch.valid, text, batch.text_mask, noise, offset)
-        weights = dataclasses.replace(
-            self.config.loss_weights,
-            kl=self.config.loss_weights.kl * min(1.0, (self.step + 1) / max(self.config.kl_warmup, 1)),
-        )
+        growth = min(1.0, (self.step + 1) / max(self.config.kl_warmup, 1))
+        weights = self.config.loss_weights
+        weights = dataclasses.replace(weights, kl=growth * weights.kl, sequence_kl=growth * weights.sequence_kl)
         return compute_losses(config, weights, prediction, self.model.scale(batch.frames), batch.valid)
 
     def advance(self, batch: Batch, rng: np.random.Generator) -> Losses:

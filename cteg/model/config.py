@@ -37,6 +37,10 @@ class CTEGConfig:
         latent_size: Z, width of the latent; the paper's is `hidden_size`.
         prior: `gaussian` (the paper's) or `mixture` of `prior_components` Gaussians.
         prior_components: M, components of the mixture prior; 1 for `gaussian`.
+        sequence_latent_size: S, width of a latent drawn once per clip; 0 for none, as in the paper. See
+            `cteg.model.sequence_latent` for why.
+        sequence_components: M of the sequence latent's mixture prior.
+        pools_text: Whether the mean of the text states joins every step's input, beside attention to the tokens.
         expression_attention: EwA form. `causal`: frame t sees running means of frames <= t (leaks no future, caches
             exactly); `global`: the paper's mean over the whole sequence; `none`.
         latent_attention: LTA form: `causal_attention`, `flat` (running mean) or `none`.
@@ -67,6 +71,9 @@ class CTEGConfig:
     latent_size: int = 32
     prior: str = "mixture"
     prior_components: int = 8
+    sequence_latent_size: int = 16
+    sequence_components: int = 16
+    pools_text: bool = True
     expression_attention: str = "causal"
     latent_attention: str = "causal_attention"
     predicts_change: bool = True
@@ -109,6 +116,8 @@ class CTEGConfig:
             latent_size=768,
             prior="gaussian",
             prior_components=1,
+            sequence_latent_size=0,
+            pools_text=False,
             predicts_change=False,
             has_latent_network=False,
             scales_input=True,

@@ -14,11 +14,38 @@ from cteg.layout import D
 from cteg.model.attention import LAYER_NORM_EPS, KeyValues, sinusoid_positions
 from cteg.model.config import CTEGConfig
 from cteg.model.expression_attention import ExpressionAttention
-from cteg.model.latent import LatentPast
+from cteg.model.latent import Gaussian, LatentPast, Mixture
 from cteg.model.layers import ContextLayer, CVADLayer, DrawLatent, LatentTrace, LayerPast
+from cteg.model.sequence_latent import SequenceLatent, pool_text
+
+SEQUENCE = -1
+"""Index that a `DrawLatent` is given for the sequence latent; layers count from 0."""
 
 STOP_BIAS = -4.0
 """First log-odds of ending with a frame: untrained clips last some 55 frames, like EmoAva's average of 52."""
+
+
+@dataclass(frozen=True)
+class SequenceTrace:
+    """What training needs of the sequence latent: distributions over (B, S) and the drawn u (B, S)."""
+
+    prior: Mixture
+    posterior: Gaussian
+    u: Tensor
+
+
+@dataclass(frozen=True)
+class TrainingNoise:
+    """Standard normal draws of a training pass: one (B, N, Z) per CVAD layer, and (B, S) for the sequence latent."""
+
+    steps: list[Tensor]
+    sequence: Tensor
+
+    @classmethod
+    def draw(cls, config: CTEGConfig, batch: int, steps: int, device: torch.device | str = "cpu") -> TrainingNoise:
+        """Draw noise for a batch."""
+        per_layer = [torch.randn(batch, steps, config.latent_size, device=device) for _ in range(config.layers)]
+        return cls(per_layer, torch.randn(batch, config.sequence_latent_size, device=device))
 
 
 @dataclass(frozen=True)
@@ -29,6 +56,7 @@ class Prediction:
         frames: (B, N*K, 53), predicted with latents of the posterior.
         stop_logits: (B, N*K), log-odds that the clip ends with this frame, given that it lasted until then.
         traces: One per CVAD layer, from the lowest.
+        sequence: The sequence latent; None for a model without.
         guided: (B, N*K, 53), what the prior's mean alone predicts (target-guided path, Eq. 8).
         previous: (B, N, 53), the last known frame before each step, from which changes are counted.
     """
@@ -36,6 +64,7 @@ class Prediction:
     frames: Tensor
     stop_logits: Tensor
     traces: list[LatentTrace]
+    sequence: SequenceTrace | None
     guided: Tensor
     previous: Tensor
 
@@ -46,6 +75,7 @@ class DecodingState:
 
     layers: list[LayerPast]
     text_mask: Tensor | None  # None where every token is real
+    condition: Tensor  # (B, 1, H), what joins every step's input
     channel_total: Tensor  # (B, 1, 53), sum of all frames so far, for the causal EwA
     frame_count: int = 0
     step: int = 0
@@ -76,6 +106,10 @@ class CTEG(nn.Module):
         self.null_text = nn.Parameter(torch.randn(1, config.text_size) * 0.02)
         if config.expression_attention != "none":
             self.expression_attention = ExpressionAttention(size, config.heads, config.expression_attention)
+        if config.sequence_latent_size:
+            self.sequence_latent = SequenceLatent(config)
+        if config.pools_text:
+            self.text_projection = nn.Linear(config.text_size, size)
         self.embed = nn.Linear(config.frames_per_step * D, size)
         self.norm = nn.LayerNorm(size, eps=LAYER_NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
@@ -109,8 +143,29 @@ class CTEG(nn.Module):
         """Embed start and steps: frames (B, n*K, 53) in model units, valid (B, n*K) True if real -> (B, n, H)."""
         if self.config.expression_attention != "none":
             frames = self.expression_attention(frames, valid)
-        embedded = self._embed(frames)
-        return self.dropout(self.norm(embedded + self.positions[: embedded.shape[1]]))
+        return self._embed(frames)
+
+    def to_input(self, embedded: Tensor, condition: Tensor, positions: Tensor) -> Tensor:
+        """Add positions (n, H) and condition (B, 1, H) to embedded steps (B, n, H): the input of the layers."""
+        return self.dropout(self.norm(embedded + positions + condition))
+
+    def condition(self, sentence: Tensor, u: Tensor | None) -> Tensor:
+        """What joins every step's input: pooled sentence (B, text_size) and sequence latent (B, S) -> (B, 1, H)."""
+        total = sentence.new_zeros(len(sentence), self.config.hidden_size)
+        if self.config.pools_text:
+            total = total + self.text_projection(sentence)
+        if u is not None:
+            total = total + self.sequence_latent.up(u.to(sentence.dtype))
+        return total[:, None]
+
+    def draw_condition(self, text: Tensor, text_mask: Tensor, rows: int, draw: DrawLatent) -> Tensor:
+        """Draw the sequence latent of `rows` clips, if the model has one, and return their condition (rows, 1, H).
+
+        Arguments as in `start`; `draw` is called with the prior over (rows, S) and the index `SEQUENCE`.
+        """
+        sentence = pool_text(text, text_mask).expand(rows, -1)
+        has_latent = self.config.sequence_latent_size > 0
+        return self.condition(sentence, draw(self.sequence_latent.prior(sentence), SEQUENCE) if has_latent else None)
 
     def to_frames(self, output: Tensor, previous: Tensor, head: nn.Linear) -> Tensor:
         """(..., H) hidden states -> (..., K, 53) frames in model units; `previous` (..., 53) is the frame before."""
@@ -125,7 +180,7 @@ class CTEG(nn.Module):
         valid: Tensor,
         text: Tensor,
         text_mask: Tensor,
-        noise: list[Tensor],
+        noise: TrainingNoise,
         input_offset: Tensor | None = None,
     ) -> Prediction:
         """Teacher-forced pass over whole sequences.
@@ -135,7 +190,7 @@ class CTEG(nn.Module):
             valid: (B, N*K), True for real frames.
             text: (B, L, text_size) hidden states of the text encoder.
             text_mask: (B, L), True for real tokens.
-            noise: One standard normal (B, N, Z) per CVAD layer.
+            noise: Places every latent in its posterior.
             input_offset: (B, N, 53) in model units, added to what the model sees of each step but not to what it must
                 predict, so that it learns to come back from its own small errors.
 
@@ -149,13 +204,15 @@ class CTEG(nn.Module):
             scaled = scaled + input_offset.repeat_interleave(self.config.frames_per_step, dim=1)
         known = torch.cat([start, scaled], dim=1)  # (B, (N+1)*K, 53)
         seen = torch.cat([torch.ones_like(valid[:, : self.config.frames_per_step]), valid], dim=1)
-        states = self.embed_sequence(known, seen)
+        embedded = self.embed_sequence(known, seen)
+        step_mask = valid.unflatten(1, (steps, -1)).any(-1)  # (B, N)
+        sequence, condition = self._posterior_condition(embedded[:, 1:], step_mask, text, text_mask, noise.sequence)
+        states = self.to_input(embedded, condition, self.positions[: steps + 1])
         mask = text_mask[:, None, None, :]
         for layer in self.context_layers:
             states = layer(states, text, mask)
-        step_mask = valid.unflatten(1, (steps, -1)).any(-1)  # (B, N)
         traces = []
-        for layer, layer_noise in zip(self.layers, noise, strict=True):
+        for layer, layer_noise in zip(self.layers, noise.steps, strict=True):
             states, trace = layer(states, text, mask, layer_noise, step_mask)
             traces.append(trace)
         previous = known.unflatten(1, (steps + 1, -1))[:, :-1, -1]  # (B, N, 53)
@@ -163,9 +220,21 @@ class CTEG(nn.Module):
             frames=self.to_frames(states[:, :-1], previous, self.head).flatten(1, 2),
             stop_logits=self.stop_head(traces[0].context).flatten(1),
             traces=traces,
+            sequence=sequence,
             guided=self._guided(traces, previous).flatten(1, 2),
             previous=previous,
         )
+
+    def _posterior_condition(
+        self, steps: Tensor, step_mask: Tensor, text: Tensor, text_mask: Tensor, noise: Tensor
+    ) -> tuple[SequenceTrace | None, Tensor]:
+        """Draw the sequence latent from its posterior over embedded steps (B, N, H); return it and the condition."""
+        sentence = pool_text(text, text_mask)
+        if not self.config.sequence_latent_size:
+            return None, self.condition(sentence, None)
+        posterior = self.sequence_latent.posterior(steps, step_mask, sentence)
+        u = posterior.sample(noise)
+        return SequenceTrace(self.sequence_latent.prior(sentence), posterior, u), self.condition(sentence, u)
 
     def _guided(self, traces: list[LatentTrace], previous: Tensor) -> Tensor:
         """Frames that the prior alone predicts, (B, N, K, 53) in model units (paper Eq. 8)."""
@@ -181,13 +250,14 @@ class CTEG(nn.Module):
         """Whether cached decoding equals recomputing the prefix: not for the global EwA, whose past changes."""
         return self.config.expression_attention != "global"
 
-    def start(self, text: Tensor, text_mask: Tensor, rows: int) -> DecodingState:
+    def start(self, text: Tensor, text_mask: Tensor, rows: int, draw: DrawLatent) -> DecodingState:
         """Prepare cached decoding of `rows` sequences.
 
         Args:
             text: (1, L, text_size) for one sentence shared by all rows, or (rows, L, text_size).
             text_mask: (1, L) or (rows, L), True for real tokens.
             rows: R, sequences decoded together.
+            draw: Draws the sequence latent, see `draw_condition`.
         """
         config = self.config
         shape = (rows, config.heads, self.positions.shape[0], config.hidden_size // config.heads)
@@ -200,7 +270,8 @@ class CTEG(nn.Module):
             latent = LatentPast(room(), text.new_zeros(rows, 1, config.hidden_size))
             pasts.append(layer.start(room(), latent, text, rows))
         mask = None if bool(text_mask.all()) else text_mask[:, None, None, :].expand(rows, -1, -1, -1)
-        return DecodingState(pasts, mask, text.new_zeros(rows, 1, D))
+        condition = self.draw_condition(text, text_mask, rows, draw)
+        return DecodingState(pasts, mask, condition, text.new_zeros(rows, 1, D))
 
     def step(self, newest: Tensor, state: DecodingState, draw: DrawLatent) -> tuple[Tensor, Tensor]:
         """Write the next K frames, given the newest K known ones.
@@ -221,7 +292,7 @@ class CTEG(nn.Module):
             state.frame_count += newest.shape[1]
         else:
             adjusted = newest
-        hidden = self.norm(self._embed(adjusted) + self.positions[state.step])
+        hidden = self.to_input(self._embed(adjusted), state.condition, self.positions[state.step])
         state.step += 1
         for layer, past in zip(self.context_layers, state.layers, strict=False):
             hidden = layer.step(hidden, past, state.text_mask)
@@ -232,13 +303,20 @@ class CTEG(nn.Module):
         return hidden, self.stop_head(contexts[0])[:, 0]
 
     def step_uncached(
-        self, known: Tensor, latents: list[Tensor], text: Tensor, text_mask: Tensor, draw: DrawLatent
+        self,
+        known: Tensor,
+        latents: list[Tensor],
+        condition: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        draw: DrawLatent,
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """The same as `step` by recomputing the whole prefix: what the released code does, and the global EwA needs.
 
         Args:
             known: (B, n*K, 53) in model units: start and all steps so far.
             latents: One (B, n-1, Z) per CVAD layer: the latents drawn so far.
+            condition: (B, 1, H), as drawn by `draw_condition`.
             text: (B, L, text_size).
             text_mask: (B, L).
             draw: Draws the newest latents.
@@ -246,7 +324,8 @@ class CTEG(nn.Module):
         Returns:
             Output states (B, 1, H), stop log-odds (B, K), the latents with the newest appended.
         """
-        hidden = self.embed_sequence(known, torch.ones_like(known[..., 0], dtype=torch.bool))
+        embedded = self.embed_sequence(known, torch.ones_like(known[..., 0], dtype=torch.bool))
+        hidden = self.to_input(embedded, condition, self.positions[: embedded.shape[1]])
         mask = text_mask[:, None, None, :]
         for layer in self.context_layers:
             hidden = layer(hidden, text, mask)

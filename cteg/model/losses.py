@@ -28,6 +28,7 @@ class Losses:
     total: Tensor
     reconstruction: Tensor
     kl: Tensor
+    sequence_kl: Tensor
     target_guided: Tensor
     stop: Tensor
 
@@ -37,6 +38,7 @@ class LossWeights:
     """Weights of the terms of `Losses.total`; all 1 in the paper, whose sum has no stop term."""
 
     kl: float = 1.0
+    sequence_kl: float = 1.0
     target_guided: float = 1.0
     stop: float = 1.0
 
@@ -95,6 +97,10 @@ def compute_losses(
     """
     per_step = valid.unflatten(1, (-1, config.frames_per_step)).any(-1)  # (B, N)
     kl = sum((kl_divergence(trace.posterior, trace.prior, trace.z) * per_step).sum() for trace in prediction.traces)
+    sequence_kl = kl.new_zeros(())
+    if prediction.sequence is not None:
+        trace = prediction.sequence
+        sequence_kl = kl_divergence(trace.posterior, trace.prior, trace.u).sum() / valid.sum()
     if config.reconstruction == "norm":
         reconstruction = norm_reconstruction(prediction.frames, scaled, valid)
         guided = norm_reconstruction(prediction.guided, scaled, valid)
@@ -107,5 +113,6 @@ def compute_losses(
         guided = gaussian_reconstruction(prediction.guided, scaled, valid, math.sqrt(D) * config.output_std)
         kl = kl / valid.sum()
     stop = stop_loss(prediction.stop_logits, valid)
-    total = reconstruction + weights.kl * kl + weights.target_guided * guided + weights.stop * stop
-    return Losses(total, reconstruction, kl, guided, stop)
+    total = reconstruction + weights.kl * kl + weights.sequence_kl * sequence_kl
+    total = total + weights.target_guided * guided + weights.stop * stop
+    return Losses(total, reconstruction, kl, sequence_kl, guided, stop)

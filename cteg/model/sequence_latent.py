@@ -1,0 +1,58 @@
+"""The sequence latent: what a whole performance decides once, such as the feeling, how to show it, and how strongly.
+
+Not in the paper. A latent per step alone forgets: the first tenth of a smile is too small to be told from the first
+tenth of a sneer, so the next step averages both, and samples come out alike and weak. One latent for the clip holds the
+decision, and its prior ties it to the sentence directly.
+
+Letters: B batch, N steps, H hidden, S size of the sequence latent, M mixture components.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cteg.model.config import CTEGConfig
+from cteg.model.latent import LOG_VARIANCE_LIMITS, Gaussian, Mixture
+
+
+class SequenceLatent(nn.Module):
+    """Prior P(u | text), posterior Q(u | whole clip, text) of the sequence latent u, and its way into the decoder."""
+
+    def __init__(self, config: CTEGConfig) -> None:
+        super().__init__()
+        self.size, self.components = config.sequence_latent_size, config.sequence_components
+        hidden = config.hidden_size
+        self.step_network = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+        self.posterior_head = nn.Sequential(
+            nn.Linear(2 * hidden + config.text_size, hidden), nn.GELU(), nn.Linear(hidden, 2 * self.size)
+        )
+        self.prior_head = nn.Sequential(
+            nn.Linear(config.text_size, 2 * hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * hidden, self.components * (1 + 2 * self.size)),
+        )
+        self.up = nn.Linear(self.size, hidden, bias=False)
+
+    def posterior(self, steps: Tensor, step_mask: Tensor, sentence: Tensor) -> Gaussian:
+        """Read a clip: embedded steps (B, N, H), mask (B, N) True if real, sentence (B, text_size) -> over (B, S)."""
+        features = self.step_network(steps)
+        real = step_mask[..., None]
+        mean = (features * real).sum(1) / real.sum(1)
+        largest = features.masked_fill(~real, -torch.inf).amax(1)
+        output = self.posterior_head(torch.cat([mean, largest, sentence.to(mean.dtype)], dim=-1))
+        mean, log_variance = output.float().chunk(2, -1)
+        return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE_LIMITS))
+
+    def prior(self, sentence: Tensor) -> Mixture:
+        """Pooled sentence (B, text_size) -> mixture over (B, S)."""
+        logits, rest = self.prior_head(sentence).float().split([self.components, 2 * self.components * self.size], -1)
+        mean, log_variance = rest.unflatten(-1, (self.components, -1)).chunk(2, -1)  # (B, M, S) each
+        return Mixture(logits, mean, log_variance.clamp(*LOG_VARIANCE_LIMITS))
+
+
+def pool_text(text: Tensor, text_mask: Tensor) -> Tensor:
+    """Mean of the real tokens' states: (B, L, text_size), (B, L) -> (B, text_size)."""
+    weight = text_mask[..., None].to(text.dtype)
+    return (text * weight).sum(1) / weight.sum(1)

@@ -1,0 +1,60 @@
+"""Draw what the weights do with one sentence per feeling: `python -m training.contact_sheets docs/figures`.
+
+One picture per feeling: four performances of one sentence, a row each, eight moments of each.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from PIL import Image
+from rich.progress import track
+
+import cteg
+from cteg.face.rig import Rig
+from cteg.face.video import contact_sheet
+from training.common import plain_errors
+
+SENTENCES = {
+    "joy": "I got the job, I can't believe it, I really got it!",
+    "sadness": "She waited at the station every evening, and he never came.",
+    "anger": "How dare you go through my letters again!",
+    "fear": "Did you hear that? There is someone in the house.",
+    "surprise": "Wait, all of you are here, for my birthday?",
+    "disgust": "Ugh, something has been rotting in this fridge for weeks.",
+    "neutral": "The meeting has been moved to half past three.",
+}
+WIDTH = 1280
+
+
+def sheet_of(clips: list[cteg.Clip], rig: Rig) -> Image.Image:
+    """Stack the contact sheets of several clips of one sentence; the sentence stands above the first."""
+    rows = [contact_sheet(clips[0], rig)]
+    rows += [contact_sheet(cteg.Clip(clip.coefficients, clip.fps, clip.space), rig) for clip in clips[1:]]
+    whole = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)))
+    top = 0
+    for row in rows:
+        whole.paste(row, (0, top))
+        top += row.height
+    return whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS)
+
+
+@plain_errors
+def main(
+    out: Annotated[Path, typer.Argument(help="folder for feeling_joy.jpg, feeling_sadness.jpg, ...")],
+    weights: Annotated[Path | None, typer.Option(help="weights folder; the bundled ones")] = None,
+    temperature: float = 1.0,
+    seed: int = 7,
+) -> None:
+    """Write a contact sheet per feeling."""
+    out.mkdir(parents=True, exist_ok=True)
+    generator, rig = cteg.load(weights), cteg.load_rig()
+    for feeling, text in track(SENTENCES.items(), "drawing"):
+        clips = generator.generate(text, samples=4, temperature=temperature, seed=seed)
+        sheet_of(clips, rig).save(out / f"feeling_{feeling}.jpg", quality=85)
+
+
+if __name__ == "__main__":
+    typer.run(main)
