@@ -340,6 +340,18 @@ def test_an_empty_sentence_is_answered_and_the_page_recovers(visit, app):
     page.perform(samples=1)
 
 
+def test_a_full_queue_is_told_and_the_page_recovers(visit):
+    page = visit(reduced_motion="reduce").open()
+    full = {"detail": "Queue is full. Max size is 32 and size is 32."}
+    page.tab.route("**/queue/join*", lambda route: route.fulfill(status=503, json=full))
+    page.tab.fill("#cteg-text textarea", TEXT)
+    page.tab.press("#cteg-text textarea", "Enter")
+    page.tab.get_by_text("currently busy").first.wait_for()
+    page.wait("empty")
+    page.tab.unroute("**/queue/join*")
+    page.perform(samples=1)
+
+
 def test_markup_in_a_sentence_is_shown_as_text(visit):
     page = visit(reduced_motion="reduce").open().perform("<img src=x onerror=document.title='pwned'> ${1+1}", samples=1)
     assert "<img src=x" in page.tab.inner_text(".sentence")

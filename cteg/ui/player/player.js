@@ -23,6 +23,7 @@ const LONG_WAIT = 2000; // milliseconds until the player says more about the wai
  * @property {number} seed
  * @property {number} temperature
  * @property {string} weights
+ * @property {string} space Coefficient space of the clips, which must be the head's.
  * @property {number} fps
  * @property {string} notice Why ratings are off; empty where they are on.
  * @property {import("./clip.js").ClipData[]} clips
@@ -62,6 +63,7 @@ export class Player {
     await this.#loaded;
     if (!run || !this.#stage) return;
     clearTimeout(this.#waitTimer);
+    if (run.space !== this.#stage.space) throw new Error(`a clip of the space ${run.space} needs another head`);
     const clips = run.clips.map((source) => new Clip(source));
     this.#run = run;
     this.#setFaces(clips, scores);
@@ -111,7 +113,7 @@ export class Player {
   fail(error) {
     console.error(error);
     this.end();
-    this.#notify("These faces arrived damaged; please press Generate again.");
+    this.#notify(`These faces cannot be shown: ${error.message}.`);
   }
 
   /** Goes to a frame, stops there and draws it before returning. */

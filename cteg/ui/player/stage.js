@@ -19,6 +19,7 @@ export class Stage {
     this.camera = new Camera(rig.bounds());
     this.clips = [neutralClip()];
     this.framesDrawn = 0;
+    this.space = rig.space;
     this.#grid = grid;
     this.#rig = rig;
     this.#clock = clock;
