@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 import cteg
 from tests.models import small_encoder
-from training import evaluate, motion_classifier, prepare, synthesise, text_encoder, train
+from training import evaluate, motion_classifier, prepare, refit_prior, synthesise, text_encoder, train
 from training.common import bucket_batches
 from training.configs import CONFIGS, TrainConfig, get_config
 from training.data import mirrored, pad_clips
@@ -122,6 +123,11 @@ def test_pipeline_ends_in_weights_that_load_and_perform(corpus, tmp_path, monkey
     clips = cteg.load(out / "weights").generate("I love it", samples=2)
     assert len(clips) == 2
     assert clips[0].weights == "run"
+    made = ("--performances", corpus / "performances", "--out", tmp_path / "refitted", "--name", "refitted")
+    printed = run(refit_prior, "--weights", out / "weights", *made, "--epochs", 3)
+    first, best = (float(word) for word in re.findall(r"-?\d+\.\d+", printed.splitlines()[-1]))
+    assert best <= first
+    assert cteg.load(tmp_path / "refitted").generate("I love it", samples=1)[0].weights == "refitted"
     result = run(
         evaluate, "--weights", out / "weights", "--performances", corpus / "performances", "--per-group", 1,
         "--classifier", corpus / "classifier.safetensors", "--out", tmp_path / "figures.json",

@@ -60,7 +60,9 @@ class TrainConfig:
 
 def tiny() -> CTEGConfig:
     """Return a model that decodes in milliseconds."""
-    return CTEGConfig(hidden_size=32, heads=2, feed_forward_size=64, latent_size=8, prior_components=3)
+    return CTEGConfig(
+        hidden_size=32, heads=2, feed_forward_size=64, latent_size=8, prior_components=3, sequence_components=8
+    )
 
 
 CONFIGS: dict[str, TrainConfig] = {

@@ -1,6 +1,6 @@
-"""Draw what the weights do with one sentence per feeling: `python -m training.contact_sheets docs/figures`.
+"""Draw what the weights do with the page's examples: `python -m training.contact_sheets docs/figures`.
 
-One picture per feeling: four performances of one sentence, a row each, eight moments of each.
+One picture per sentence: four performances of one sentence, a row each, eight moments of each.
 """
 
 from __future__ import annotations
@@ -15,17 +15,9 @@ from rich.progress import track
 import cteg
 from cteg.face.rig import Rig
 from cteg.face.video import contact_sheet
+from cteg.ui.examples import EXAMPLES
 from training.common import plain_errors
 
-SENTENCES = {
-    "joy": "I got the job, I can't believe it, I really got it!",
-    "sadness": "She waited at the station every evening, and he never came.",
-    "anger": "How dare you go through my letters again!",
-    "fear": "Did you hear that? There is someone in the house.",
-    "surprise": "Wait, all of you are here, for my birthday?",
-    "disgust": "Ugh, something has been rotting in this fridge for weeks.",
-    "neutral": "The meeting has been moved to half past three.",
-}
 WIDTH = 1280
 
 
@@ -48,10 +40,10 @@ def main(
     temperature: float = 1.0,
     seed: int = 7,
 ) -> None:
-    """Write a contact sheet per feeling."""
+    """Write a contact sheet per feeling, and one of mixed feelings."""
     out.mkdir(parents=True, exist_ok=True)
     generator, rig = cteg.load(weights), cteg.load_rig()
-    for feeling, text in track(SENTENCES.items(), "drawing"):
+    for feeling, text in track(EXAMPLES.items(), "drawing"):
         clips = generator.generate(text, samples=4, temperature=temperature, seed=seed)
         sheet_of(clips, rig).save(out / f"feeling_{feeling}.jpg", quality=85)
 

@@ -39,7 +39,7 @@ class CTEGConfig:
         prior_components: M, components of the mixture prior; 1 for `gaussian`.
         sequence_latent_size: S, width of a latent drawn once per clip; 0 for none, as in the paper. See
             `cteg.model.sequence_latent` for why.
-        sequence_components: M of the sequence latent's mixture prior.
+        sequence_components: Components of the sequence latent's prior, a repertoire that the sentence chooses from.
         pools_text: Whether the mean of the text states joins every step's input, beside attention to the tokens.
         expression_attention: EwA form. `causal`: frame t sees running means of frames <= t (leaks no future, caches
             exactly); `global`: the paper's mean over the whole sequence; `none`.
@@ -72,7 +72,7 @@ class CTEGConfig:
     prior: str = "mixture"
     prior_components: int = 8
     sequence_latent_size: int = 16
-    sequence_components: int = 16
+    sequence_components: int = 128
     pools_text: bool = True
     expression_attention: str = "causal"
     latent_attention: str = "causal_attention"

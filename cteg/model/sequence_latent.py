@@ -2,7 +2,9 @@
 
 Not in the paper. A latent per step alone forgets: the first tenth of a smile is too small to be told from the first
 tenth of a sneer, so the next step averages both, and samples come out alike and weak. One latent for the clip holds the
-decision, and its prior ties it to the sentence directly.
+decision, and its prior ties it to the sentence directly. The prior is a mixture whose components are the same for every
+sentence, a repertoire of ways to perform, and whose weights the sentence chooses: a mixture that moves its components
+with the text instead mixed feelings up (measured, see `docs/decisions.md`).
 
 Letters: B batch, N steps, H hidden, S size of the sequence latent, M mixture components.
 """
@@ -27,11 +29,14 @@ class SequenceLatent(nn.Module):
         self.posterior_head = nn.Sequential(
             nn.Linear(2 * hidden + config.text_size, hidden), nn.GELU(), nn.Linear(hidden, 2 * self.size)
         )
-        self.prior_head = nn.Sequential(
-            nn.Linear(config.text_size, 2 * hidden),
+        self.component_mean = nn.Parameter(torch.randn(self.components, self.size) * 0.5)
+        self.component_log_variance = nn.Parameter(torch.full((self.components, self.size), -1.0))
+        self.gate = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(config.text_size, hidden),
             nn.GELU(),
             nn.Dropout(config.dropout),
-            nn.Linear(2 * hidden, self.components * (1 + 2 * self.size)),
+            nn.Linear(hidden, self.components),
         )
         self.up = nn.Linear(self.size, hidden, bias=False)
 
@@ -47,9 +52,9 @@ class SequenceLatent(nn.Module):
 
     def prior(self, sentence: Tensor) -> Mixture:
         """Pooled sentence (B, text_size) -> mixture over (B, S)."""
-        logits, rest = self.prior_head(sentence).float().split([self.components, 2 * self.components * self.size], -1)
-        mean, log_variance = rest.unflatten(-1, (self.components, -1)).chunk(2, -1)  # (B, M, S) each
-        return Mixture(logits, mean, log_variance.clamp(*LOG_VARIANCE_LIMITS))
+        shape = (len(sentence), self.components, self.size)
+        log_variance = self.component_log_variance.clamp(*LOG_VARIANCE_LIMITS)
+        return Mixture(self.gate(sentence).float(), self.component_mean.expand(shape), log_variance.expand(shape))
 
 
 def pool_text(text: Tensor, text_mask: Tensor) -> Tensor:

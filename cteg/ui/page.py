@@ -9,6 +9,7 @@ import gradio as gr
 
 from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
+from cteg.ui.examples import EXAMPLES
 from cteg.ui.services import Services
 
 TITLE = "CTEG: sentences with a face"
@@ -21,24 +22,13 @@ HEADER = """
 """
 FOOTER = """
 <footer class="cteg-footer">
-  <p><strong>What you see.</strong> The bundled model learned from synthetic performances built on published studies of
-  facial action (FACS); the head comes from MakeHuman. No recordings of people, neither EmoAva nor FLAME, went into
-  it.</p>
+  <p><strong>What you see.</strong> The bundled model learned from labelled sentences and synthetic performances, built
+  on published studies of facial action (FACS) with mouth motion cut from real captures; the head comes from MakeHuman.
+  Neither EmoAva nor FLAME went into it.</p>
   <p><strong>What is kept.</strong> A rating is stored with a random number of your browser, no name, no address; the
   sentence itself only if you tick the box.</p>
 </footer>
 """
-
-EXAMPLES = {
-    "joy": "I got the job, I can't believe it, I really got it!",
-    "sadness": "She waited at the station every evening, and he never came.",
-    "anger": "How dare you go through my letters again!",
-    "fear": "Did you hear that? There is someone in the house.",
-    "surprise": "Wait, all of you are here, for my birthday?",
-    "disgust": "Ugh, something has been rotting in this fridge for weeks.",
-    "neutral": "The meeting has been moved to half past three.",
-    "mixed": "I'm so happy for you, even if it means that you are leaving.",
-}
 
 PLAYER_TEMPLATE = '<section class="cteg-player" aria-label="Faces"></section>'
 PLAYER_START = """

@@ -1,0 +1,117 @@
+"""Fit the sequence latent's prior once more, alone: `python -m training.refit_prior`.
+
+While everything trains together, that prior chases a posterior that still moves, with one draw per clip among thousands
+of numbers per frame. With the rest fixed it is a small problem: sentences and latents, no frames. Components start at
+drawn latents; the epoch with the best likelihood on held-out sentences is kept.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+from torch import Tensor
+
+from cteg.checkpoint import load_pretrained, save_pretrained
+from cteg.errors import InputError
+from cteg.model.cteg import CTEG
+from cteg.model.latent import Gaussian
+from cteg.model.sequence_latent import SequenceLatent, pool_text
+from training.common import plain_errors, seed_everything
+from training.data import TextStates, cached_text_states, pad_clips
+from training.performance.store import Performances, load_performances
+
+
+@torch.inference_mode()
+def read_posteriors(
+    model: CTEG, data: Performances, states: TextStates, indices: np.ndarray
+) -> tuple[Gaussian, Tensor]:
+    """Posteriors (P, S) of performances, and their pooled sentences (P, text_size)."""
+    device, size = model.first_frame.device, model.config.frames_per_step
+    ordered = indices[np.argsort(np.diff(data.offsets)[indices], kind="stable")]  # like lengths together: no padding
+    means, log_variances, sentences = [], [], []
+    for start in track(range(0, len(ordered), 128), "reading performances"):
+        part = ordered[start : start + 128]
+        frames, valid = (tensor.to(device) for tensor in pad_clips([data.clip(int(i)) for i in part], size))
+        sentence = pool_text(*(t.to(device) for t in states.batch([int(data.sentence[i]) for i in part])))
+        first = torch.zeros_like(frames[:, :size])
+        known = torch.cat([first, model.scale(frames)], dim=1)
+        embedded = model.embed_sequence(known, torch.cat([torch.ones_like(valid[:, :size]), valid], dim=1))
+        step_mask = valid.unflatten(1, (-1, size)).any(-1)
+        posterior = model.sequence_latent.posterior(embedded[:, 1:], step_mask, sentence)
+        means.append(posterior.mean.cpu())
+        log_variances.append(posterior.log_variance.cpu())
+        sentences.append(sentence.cpu())
+    return Gaussian(torch.cat(means), torch.cat(log_variances)), torch.cat(sentences)
+
+
+def negative_log_likelihood(latent: SequenceLatent, posterior: Gaussian, sentence: Tensor) -> Tensor:
+    """Mean of -log prior(u | sentence) at latents drawn from their posteriors."""
+    u = posterior.sample(torch.randn_like(posterior.mean))
+    return -torch.logsumexp(latent.prior(sentence).component_log_density(u), -1).mean()
+
+
+def fit(
+    latent: SequenceLatent, train: tuple[Gaussian, Tensor], dev: tuple[Gaussian, Tensor], epochs: int
+) -> list[float]:
+    """Fit gate and components in place; returns the held-out likelihood after every epoch, in nats."""
+    posterior, sentence = train
+    chosen = torch.randperm(len(sentence))[: latent.components]
+    with torch.no_grad():
+        latent.component_mean[: len(chosen)] = posterior.mean[chosen]
+        latent.component_log_variance.fill_(-3.0)  # about the spread of one posterior's neighbourhood
+    parameters = [latent.component_mean, latent.component_log_variance, *latent.gate.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    history, best = [], copy.deepcopy(latent.state_dict())
+    for _ in track(range(epochs), "fitting the prior"):
+        latent.train()
+        for part in torch.randperm(len(sentence)).split(256):
+            some = Gaussian(posterior.mean[part], posterior.log_variance[part])
+            loss = negative_log_likelihood(latent, some, sentence[part])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        latent.eval()
+        with torch.no_grad():
+            history.append(negative_log_likelihood(latent, *dev).item())
+        if history[-1] == min(history):
+            best = copy.deepcopy(latent.state_dict())
+    latent.load_state_dict(best)
+    return history
+
+
+@plain_errors
+def main(
+    weights: Annotated[Path, typer.Option(help="weights folder of a training run")],
+    performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
+    out: Annotated[Path, typer.Option(help="weights folder to write")],
+    name: Annotated[str, typer.Option(help="name of the weights")] = "cteg-open",
+    clips: Annotated[int, typer.Option(help="training performances to use")] = 40_000,
+    epochs: int = 30,
+    seed: int = 0,
+) -> None:
+    """Refit the prior of a trained model and write the result."""
+    rng = seed_everything(seed)
+    model, encoder, _ = load_pretrained(weights)
+    if not model.config.sequence_latent_size:
+        raise InputError(f"The model in {weights} has no sequence latent.")
+    read = []
+    for split, count in (("train", clips), ("dev", 4000)):
+        data = load_performances(performances, split)
+        states = cached_text_states(data.texts, weights / "text_encoder", performances)
+        read.append(read_posteriors(model, data, states, rng.permutation(len(data))[:count]))
+    model.sequence_latent.requires_grad_(True)
+    history = fit(model.sequence_latent, *read, epochs)
+    typer.echo(f"held-out nats per clip: first epoch {history[0]:.2f}, best {min(history):.2f}")
+    save_pretrained(model.eval(), encoder, out, name)
+
+
+if __name__ == "__main__":
+    typer.run(main)
