@@ -15,8 +15,9 @@ from tests.models import small_encoder
 from training import evaluate, motion_classifier, prepare, refit_prior, synthesise, text_encoder, train
 from training.common import bucket_batches
 from training.configs import CONFIGS, TrainConfig, get_config
-from training.data import mirrored, pad_clips
+from training.data import pad_clips
 from training.performance.labels import LABEL_INDEX, LABELS
+from training.performance.perform import mirrored
 from training.performance.table import TABLES, pairs, read_table
 
 SENTENCES = {

@@ -17,10 +17,6 @@ from cteg import layout
 from cteg.checkpoint import load_text_encoder, sha256
 from cteg.text import TextEncoder
 
-MIRROR = np.concatenate([layout.mirror_index(), [50, 51, 52]])
-MIRROR_SIGN = np.ones(layout.D, dtype=np.float32)
-MIRROR_SIGN[51:] = -1  # a mirrored jaw turns and rolls the other way
-
 
 class TextStates:
     """Last hidden states of many sentences, computed once and kept in half precision.
@@ -104,8 +100,3 @@ def pad_clips(clips: Sequence[NDArray[np.floating]], frames_per_step: int) -> tu
         frames[row, len(clip) :] = clip[-1]
         valid[row, : len(clip)] = True
     return torch.from_numpy(frames), torch.from_numpy(valid)
-
-
-def mirrored(clip: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return an `open` clip (T, 53) with left and right exchanged."""
-    return clip[:, MIRROR] * MIRROR_SIGN

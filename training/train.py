@@ -30,8 +30,9 @@ from cteg.model.cteg import CTEG, TrainingNoise
 from cteg.model.losses import Losses, compute_losses
 from training.common import append_json_line, bucket_batches, load_checkpoint, plain_errors, save_checkpoint
 from training.configs import TrainConfig, get_config
-from training.data import Batch, TextStates, cached_text_states, mirrored, pad_clips
+from training.data import Batch, TextStates, cached_text_states, pad_clips
 from training.evaluate import Judge
+from training.performance.perform import mirrored
 from training.performance.store import Performances, load_performances
 
 

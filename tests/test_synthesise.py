@@ -1,0 +1,98 @@
+"""Choosing sentences, and writing and reading the corpus of performances."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cteg.errors import InputError
+from tests.test_performance import take_like_facegood
+from training import synthesise
+from training.performance import captures, select, store
+from training.performance.labels import LABELS, SEVEN, SEVEN_NAMES
+from training.performance.perform import perform
+
+
+def test_quotas_are_even_and_cap_neutral():
+    available = np.array([5000, 900, 3000, 300, 3000, 200, 9000])
+    found = select.quotas(available, 7000)
+    assert found.sum() == 7000
+    assert (found <= available).all()
+    assert found[SEVEN_NAMES.index("fear")] == 300
+    assert found[SEVEN_NAMES.index("disgust")] == 200
+    assert found[SEVEN_NAMES.index("neutral")] <= 0.14 * 7000
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    text, motion = tmp_path / "text", tmp_path / "motion" / "facegood"
+    text.mkdir()
+    motion.mkdir(parents=True)
+    names = [members[0] for members in SEVEN.values()]
+    for split, count in (("train", 70), ("dev", 20), ("test", 20)):
+        rows = [
+            {"text": f"Sentence {split} number {k} here.", "source": "xed", "labels": {names[k % 7]: 1.0}}
+            for k in range(count)
+        ]
+        (text / f"{split}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (text / "meta.json").write_text(json.dumps({"sources": {}}))
+    take, channels = take_like_facegood(0)
+    np.save(motion / "take.npy", take)
+    (motion / "bsname.txt").write_text("\n".join(channels))
+    return text, motion.parent
+
+
+def test_synthesise_writes_resumes_and_reads_back(folders, tmp_path):
+    out = tmp_path / "out"
+    wanted = synthesise.Settings(performances=2, sentences=21, seed=5)
+    counts = synthesise.synthesise(*folders, out, wanted)
+    found = store.load_performances(out, "train")
+    assert counts["train"]["performances"] == len(found) >= 42
+    assert len(found.texts) == 21
+    assert found.offsets[-1] == len(found.frames)
+    assert found.label_weights.sum(axis=1) == pytest.approx(1)
+    assert (found.label_weights[found.sentence, found.leading] == 1).all()
+    assert 2 <= len(found.of_sentence(3)) <= 4
+    shard = out / "train-000.safetensors"
+    before = shard.read_bytes()
+    shard.unlink()
+    synthesise.synthesise(*folders, out, wanted)
+    assert shard.read_bytes() == before
+    with pytest.raises(InputError, match="other settings"):
+        synthesise.synthesise(*folders, out, synthesise.Settings(performances=3, sentences=21, seed=5))
+
+
+def test_stored_frames_differ_by_less_than_a_thousandth(folders, tmp_path):
+    synthesise.synthesise(*folders, tmp_path / "out", synthesise.Settings(1, 7, 5))
+    found = store.load_performances(tmp_path / "out", "train")
+    text = found.texts[0]
+    labels = {LABELS[k]: float(w) for k, w in enumerate(found.label_weights[0]) if w}
+    again = perform(text, labels, np.random.default_rng((5, 0, 0, 0)), captures.load_bank(folders[1]))
+    assert np.abs(found.clip(0) - again).max() < 1e-3
+
+
+def test_command_line_reports_bad_input(folders, tmp_path):
+    app = synthesise.typer.Typer()
+    app.command()(synthesise.main)
+    given_arguments = ["--text", str(tmp_path / "none"), "--motion", str(folders[1]), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, given_arguments)
+    assert result.exit_code == 2
+    assert "train.jsonl" in result.output
+
+
+@pytest.mark.parametrize("content", ["{", '{"text": "a", "labels": {"glee": 1}}', '{"text": "a"}', "[1]"])
+def test_damaged_sentences_are_named(tmp_path, content):
+    (tmp_path / "train.jsonl").write_text(content)
+    with pytest.raises(InputError, match="Line 1"):
+        store.read_sentences(tmp_path / "train.jsonl")
+
+
+def test_damaged_shards_are_named(folders, tmp_path):
+    synthesise.synthesise(*folders, tmp_path / "out", synthesise.Settings(1, 7, 5))
+    (tmp_path / "out" / "dev-000.safetensors").write_bytes(b"12345678nothing")
+    with pytest.raises(InputError, match="damaged"):
+        store.load_performances(tmp_path / "out", "dev")
+    with pytest.raises(InputError, match="no file"):
+        store.load_performances(tmp_path / "out", "other")
