@@ -1,0 +1,204 @@
+"""How fast and how large: `python -m training.benchmark`.
+
+Starts the app as a user would, drives it in headless Chromium (software rendering where there is no GPU) and prints a
+table; `--out` writes it as JSON with the machine's description, `--figures` writes screenshots of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+import cteg
+from cteg.checkpoint import BUNDLED
+from cteg.errors import InputError
+from cteg.ui.examples import EXAMPLES
+from training.common import plain_errors
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAYER = ".cteg-player"
+FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking")
+REPEATS = 5
+
+WATCH = """
+() => new Promise((resolve) => {
+  const began = performance.now();
+  const player = document.querySelector('.cteg-player');
+  let begun = false; // until then the faces of the last press are still there
+  document.querySelector('#cteg-generate').click();
+  const look = () => {
+    begun ||= player.dataset.state === 'busy';
+    const moving = begun && player.dataset.state === 'ready' && Number(player.dataset.frame) > 0;
+    moving ? resolve(performance.now() - began) : requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+})
+"""
+"""Milliseconds from pressing Generate until the faces have moved on from their first frame."""
+
+
+def median_seconds(action: Callable[[], Any]) -> float:
+    """Median time of an action after one run to warm up."""
+    action()
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def measure_generator() -> dict[str, float]:
+    """Times of the generator alone, and the size of what it loads."""
+    began = time.perf_counter()
+    generator = cteg.load()
+    figures = {"load the weights (s)": time.perf_counter() - began}
+    text = EXAMPLES["joy"]
+    figures["encode the sentence (s)"] = median_seconds(lambda: generator.encoder.encode([text]))
+    for samples in (1, 4, 8):
+        name = f"generate {samples} samples (s)"
+        figures[name] = median_seconds(lambda samples=samples: generator.generate(text, samples=samples, seed=7))
+    figures["generate 4 samples, uncached (s)"] = median_seconds(
+        lambda: generator.generate(text, samples=4, seed=7, is_cached=False)
+    )
+    clip = generator.generate(text, samples=1, seed=7)[0]
+    figures["frames of the first sample"] = len(clip)
+    files = [path for path in BUNDLED.parent.rglob("*") if path.is_file()]
+    figures["weights in all (MB)"] = sum(path.stat().st_size for path in files) / 1e6
+    return figures
+
+
+class App:
+    """`python app.py` on a free port, with a data folder of its own."""
+
+    def __init__(self, data: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/"
+        environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "CTEG_DATA_DIR": data}
+        began = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.wait_for(lambda: self.get("").startswith(b"<!"))
+        self.seconds_to_page = time.perf_counter() - began
+        self.wait_for(lambda: json.loads(self.get("health"))["model"] == "ready")
+        self.seconds_to_model = time.perf_counter() - began
+
+    def get(self, path: str) -> bytes:
+        """Fetch a path of the app."""
+        with urllib.request.urlopen(self.url + path, timeout=10) as reply:  # noqa: S310
+            return reply.read()
+
+    def wait_for(self, is_there: Callable[[], bool], limit: float = 120) -> None:
+        """Ask every 50 ms until something is there."""
+        end = time.perf_counter() + limit
+        while time.perf_counter() < end:
+            try:
+                if is_there():
+                    return
+            except (urllib.error.URLError, OSError):
+                pass
+            if self.process.poll() is not None:
+                raise InputError("The app stopped while it was starting.")
+            time.sleep(0.05)
+        raise InputError("The app did not come up in time.")
+
+    def stop(self) -> None:
+        """End the app and wait for it."""
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def measure_page(app: App, browser: Any) -> dict[str, float]:
+    """Time from Generate to moving faces, and what travels to the browser."""
+    page = browser.new_page(viewport={"width": 1240, "height": 1000})
+    sizes: dict[str, int] = {}
+    page.on("response", lambda reply: sizes.__setitem__(reply.url, int(reply.headers.get("content-length", 0))))
+    page.goto(app.url)
+    page.wait_for_selector(f'{PLAYER}[data-state="empty"]')
+    figures = {}
+    for samples in (1, 4):
+        page.fill("#cteg-samples input[type=number]", str(samples))
+        page.fill("#cteg-text textarea", EXAMPLES["joy"])
+        times = [page.evaluate(WATCH) / 1000 for _ in range(REPEATS + 1)]
+        figures[f"Generate to {samples} moving faces, first press (s)"] = times[0]
+        figures[f"Generate to {samples} moving faces, later presses, median (s)"] = statistics.median(times[1:])
+    figures["head on the wire, once (bytes)"] = max(size for url, size in sizes.items() if ".safetensors" in url)
+    page.close()
+    return figures
+
+
+def draw_page(app: App, browser: Any, folder: Path) -> None:
+    """Write screenshots of the page with results, light and dark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for scheme, feeling in (("light", "joy"), ("dark", "fear")):
+        page = browser.new_page(
+            viewport={"width": 1240, "height": 1000}, color_scheme=scheme, reduced_motion="reduce"
+        )  # with reduced motion the player rests on a telling frame instead of playing
+        page.goto(app.url)
+        page.wait_for_selector(f'{PLAYER}[data-state="empty"]')
+        page.get_by_role("button", name=feeling, exact=True).click()
+        page.wait_for_function(
+            f"document.querySelector('#cteg-text textarea').value === {json.dumps(EXAMPLES[feeling])}"
+        )
+        page.click("#cteg-generate")
+        page.wait_for_selector(f'{PLAYER}[data-state="ready"]')
+        page.wait_for_function(f"Number(document.querySelector('{PLAYER}').dataset.frame) > 0")
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=folder / f"page_{scheme}.png", full_page=True)
+        page.close()
+
+
+@plain_errors
+def main(
+    out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    figures: Annotated[Path | None, typer.Option(help="folder for screenshots of the page")] = None,
+    chromium: Annotated[Path, typer.Option(help="the browser")] = Path("/usr/bin/chromium"),
+) -> None:
+    """Measure and print a table."""
+    from playwright.sync_api import sync_playwright
+
+    if not chromium.is_file():
+        raise InputError(f"There is no browser at {chromium}.")
+    found = measure_generator()
+    with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
+        app = App(data)
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        try:
+            found["app start to first page (s)"] = app.seconds_to_page
+            found["app start to model ready (s)"] = app.seconds_to_model
+            found |= measure_page(app, browser)
+            if figures:
+                draw_page(app, browser, figures)
+        finally:
+            browser.close()
+            app.stop()
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+    typer.echo(machine)
+    for name, value in found.items():
+        typer.echo(f"{name:60} {value:12.3f}")
+    if out:
+        out.write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
