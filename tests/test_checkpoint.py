@@ -16,6 +16,7 @@ from cteg.checkpoint import (
     load_pretrained,
     push_to_hub,
     save_pretrained,
+    sha256,
     write_manifest,
 )
 from cteg.errors import WeightsError
@@ -220,5 +221,9 @@ def test_bundled_weights_are_whole_and_small():
     assert name == "cteg-open"
     assert model.config.space == "open"
     assert len(encoder.labels) == 28
+    listed = json.loads((BUNDLED.parent / "manifest.json").read_text())["sha256"]
     files = [path for path in BUNDLED.parent.rglob("*") if path.is_file()]
+    heads_and_weights = [path for path in files if path.suffix == ".safetensors"]
+    assert {path.relative_to(BUNDLED.parent).as_posix() for path in heads_and_weights} <= listed.keys()
+    assert all(sha256(BUNDLED.parent / name) == digest for name, digest in listed.items())
     assert sum(path.stat().st_size for path in files) < 60e6

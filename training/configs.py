@@ -41,7 +41,7 @@ class TrainConfig:
     model: CTEGConfig = field(default_factory=CTEGConfig)
     loss_weights: LossWeights = field(default_factory=LossWeights)
     batch: int = 48
-    steps: int = 8_000
+    steps: int = 6_500
     schedule: str = "cosine"
     learning_rate: float = 6e-4
     warmup: int = 500
