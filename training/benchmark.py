@@ -36,17 +36,19 @@ FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader
 REPEATS = 5
 
 WATCH = """
-() => new Promise((resolve) => {
+() => new Promise((resolve, reject) => {
   const began = performance.now();
   const player = document.querySelector('.cteg-player');
   let begun = false; // until then the faces of the last press are still there
-  document.querySelector('#cteg-generate').click();
-  const look = () => {
+  const observer = new MutationObserver(() => {
     begun ||= player.dataset.state === 'busy';
-    const moving = begun && player.dataset.state === 'ready' && Number(player.dataset.frame) > 0;
-    moving ? resolve(performance.now() - began) : requestAnimationFrame(look);
-  };
-  requestAnimationFrame(look);
+    if (!begun || player.dataset.state !== 'ready' || Number(player.dataset.frame) === 0) return;
+    observer.disconnect();
+    resolve(performance.now() - began);
+  });
+  observer.observe(player, { attributes: true });
+  setTimeout(() => reject(new Error('no moving faces within 60 s')), 60000);
+  document.querySelector('#cteg-generate').click();
 })
 """
 """Milliseconds from pressing Generate until the faces have moved on from their first frame."""
