@@ -21,6 +21,7 @@ from cteg import metrics, sampling
 from cteg.checkpoint import load_module, load_pretrained
 from cteg.emotion import SEVEN, MotionClassifier
 from cteg.model.cteg import CTEG
+from cteg.text import TextEncoder
 from training.common import plain_errors
 from training.data import cached_text_states
 from training.performance.labels import SEVEN_INDEX
@@ -116,6 +117,13 @@ class Judge:
         return {"fit": ours["fit"], "reference_fit": reference["fit"], **ratios}
 
 
+def text_reading(encoder: TextEncoder, judge: Judge) -> float:
+    """Share of the sentences whose leading feeling the text encoder reads: what fit a clip can have without luck."""
+    probabilities = encoder.encode(judge.texts).label_probabilities.cpu().numpy()
+    seven = np.stack([probabilities[:, group == SEVEN_INDEX].sum(1) for group in range(len(SEVEN))], axis=1)
+    return float((seven.argmax(1) == judge.groups).mean())
+
+
 @plain_errors
 def main(
     weights: Annotated[Path, typer.Option(help="weights folder")],
@@ -126,8 +134,10 @@ def main(
     seed: int = 0,
 ) -> None:
     """Print the figures for several temperatures, and write them."""
-    model, _, name = load_pretrained(weights)
+    model, encoder, name = load_pretrained(weights)
     judge = Judge.prepare(performances, weights / "text_encoder", classifier, per_group, seed)
+    reading = text_reading(encoder, judge)
+    typer.echo(f"{len(judge.texts)} sentences; the text encoder reads the leading feeling of {reading:.3f}")
     results = {}
     for temperature in (0.0, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5):
         figures = judge.figures(model, temperature)
@@ -135,7 +145,10 @@ def main(
         typer.echo(f"temperature {temperature}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
     if out:
         out.write_text(
-            json.dumps({"weights": name, "sentences": len(judge.texts), "figures": results}, indent=2) + "\n"
+            json.dumps(
+                {"weights": name, "sentences": len(judge.texts), "text_reading": reading, "figures": results}, indent=2
+            )
+            + "\n"
         )
 
 
