@@ -14,18 +14,12 @@ from cteg.errors import InputError, SpaceError
 from cteg.face.render import Camera, rasterise, render_frames, to_linear, to_srgb
 from cteg.face.rig import Rig
 from cteg.face.video import contact_sheet, save_render
+from tests.poses import frame
 
 
 @pytest.fixture(scope="module")
 def head() -> Rig:
     return Rig.load()
-
-
-def frame(**values: float) -> np.ndarray:
-    coefficients = layout.neutral()
-    for name, value in values.items():
-        coefficients[layout.INDEX[name]] = value
-    return coefficients
 
 
 def blink(level: float, **more: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from cteg import layout
 from cteg.clip import Clip
 from cteg.errors import InputError, SpaceError, WeightsError
 from cteg.face.rig import Rig, rotation_matrices, vertex_normals
+from tests.poses import frame
 
 
 def synthetic_rig(corrective: str = "none", space: str = "open") -> Rig:
@@ -52,13 +53,6 @@ def synthetic_rig(corrective: str = "none", space: str = "open") -> Rig:
 @pytest.fixture(scope="module")
 def head() -> Rig:
     return Rig.load()
-
-
-def frame(**values: float) -> np.ndarray:
-    coefficients = layout.neutral()
-    for name, value in values.items():
-        coefficients[layout.INDEX[name]] = value
-    return coefficients
 
 
 def test_zero_coefficients_are_the_neutral_face(head):

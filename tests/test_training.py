@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 import cteg
 from tests.models import small_encoder
 from training import evaluate, motion_classifier, prepare, refit_prior, synthesise, text_encoder, train
-from training.common import bucket_batches
+from training.common import bucket_batches, load_checkpoint, save_checkpoint
 from training.configs import CONFIGS, TrainConfig, get_config
 from training.data import pad_clips
 from training.performance.labels import LABEL_INDEX, LABELS
@@ -206,6 +207,23 @@ def test_buckets_hold_every_item_once_and_similar_lengths():
     batches = list(bucket_batches(lengths, list(range(1000)), 20, random.Random(0)))
     assert sorted(i for batch in batches for i in batch) == list(range(1000))
     assert np.mean([np.ptp([lengths[i] for i in batch]) for batch in batches]) < 10
+
+
+def test_a_checkpoint_comes_back_whole(tmp_path):
+    shared = torch.randn(3)
+    state = {"step": 7, "nested": {0: {"average": shared, "rate": 1e-4}, "names": ["a", None, True]}, "model": shared}
+    save_checkpoint(tmp_path / "c.safetensors", state)
+    back = load_checkpoint(tmp_path / "c.safetensors")
+    torch.testing.assert_close(back["nested"][0].pop("average"), shared)
+    torch.testing.assert_close(back.pop("model"), shared)
+    assert back == {"step": 7, "nested": {0: {"rate": 1e-4}, "names": ["a", None, True]}}
+    assert load_checkpoint(tmp_path / "absent") is None
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    (tmp_path / "c.safetensors").write_bytes(pickle.dumps({"step": 1}))
+    with pytest.raises(cteg.InputError, match="cannot be read"):
+        load_checkpoint(tmp_path / "c.safetensors")
 
 
 @pytest.mark.parametrize("step", [1, 100, 4000, 8000])

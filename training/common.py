@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 import typer
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from cteg.errors import CtegError, InputError
 
@@ -32,14 +35,20 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint under a temporary name and move it into place, so that a kill leaves the old one whole."""
+    """Write a checkpoint under a temporary name and move it into place, so that a kill leaves the old one whole.
+
+    Tensors go into a safetensors file, the nest of dictionaries and lists around them into its metadata as JSON:
+    nothing has to be unpickled to go on.
+    """
+    tensors: dict[str, Tensor] = {}
     temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
+    nest = json.dumps(_describe(state, tensors))
+    save_file(tensors, temporary, {"nest": nest})
     os.replace(temporary, path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint of one's own run, tensors and plain values only; None where there is none.
+    """Read a checkpoint written by `save_checkpoint`; None where there is none.
 
     Raises:
         InputError: the file cannot be read.
@@ -47,9 +56,36 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged archive
+        with safe_open(path, framework="pt") as file:
+            nest = json.loads(file.metadata()["nest"])
+            return _rebuild(nest, file.get_tensor)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"The checkpoint {path} cannot be read; remove it to start again.") from error
+
+
+def _describe(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Turn nested state into JSON values, moving its tensors to `tensors`; keys of dictionaries keep their kind."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().clone().contiguous()  # a copy of its own: safetensors refuses shared ones
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[key, _describe(item, tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_describe(item, tensors) for item in value]}
+    return {"value": value}
+
+
+def _rebuild(node: dict[str, Any], tensor: Callable[[str], Tensor]) -> Any:
+    """Undo `_describe`; tuples come back as lists."""
+    ((kind, content),) = node.items()
+    if kind == "tensor":
+        return tensor(content)
+    if kind == "dict":
+        return {key: _rebuild(item, tensor) for key, item in content}
+    if kind == "list":
+        return [_rebuild(item, tensor) for item in content]
+    return content
 
 
 def append_json_line(path: Path, values: dict[str, Any]) -> None:

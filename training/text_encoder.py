@@ -181,7 +181,7 @@ def main(
     steps = epochs * -(-len(rows) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps + epochs, pct_start=0.06)
     out.mkdir(parents=True, exist_ok=True)
-    saved = load_checkpoint(out / "checkpoint.pt")
+    saved = load_checkpoint(out / "checkpoint.safetensors")
     first = 0
     if saved:
         encoder.load_state_dict(saved["encoder"])
@@ -198,7 +198,9 @@ def main(
         append_json_line(out / "log.jsonl", figures)
         typer.echo(json.dumps(figures))
         states = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
-        save_checkpoint(out / "checkpoint.pt", {k: v.state_dict() for k, v in states.items()} | {"epoch": epoch + 1})
+        save_checkpoint(
+            out / "checkpoint.safetensors", {k: v.state_dict() for k, v in states.items()} | {"epoch": epoch + 1}
+        )
     save_text_encoder(encoder.eval().cpu(), out / "text_encoder")
     typer.echo(f"Wrote {out / 'text_encoder'}.")
 

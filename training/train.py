@@ -205,7 +205,7 @@ def run(
             log.write(trainer.step, figures)
             typer.echo(json.dumps({"step": trainer.step, **{k: round(v, 4) for k, v in figures.items()}}))
         if trainer.step % judge_every == 0 or is_last:
-            save_checkpoint(out / "checkpoint.pt", trainer.state())
+            save_checkpoint(out / "checkpoint.safetensors", trainer.state())
             save_pretrained(trainer.average, encoder, out / "weights", out.name)
 
 
@@ -230,7 +230,7 @@ def main(
     settings = dataclasses.replace(settings, steps=steps) if steps else settings
     out.mkdir(parents=True, exist_ok=True)
     described = {"config": dataclasses.asdict(settings), "seed": seed, "code": code_version()}
-    saved = load_checkpoint(out / "checkpoint.pt")
+    saved = load_checkpoint(out / "checkpoint.safetensors")
     if saved and json.loads((out / "config.json").read_text())["config"] != json.loads(json.dumps(described["config"])):
         raise InputError(f"{out} holds a run with another configuration; choose another folder.")
     (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
