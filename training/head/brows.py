@@ -61,8 +61,8 @@ def bind(points: NDArray[np.float64], skin: Part) -> tuple[sparse.csr_matrix, ND
     return binding, normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
-def brow(eye: Eye, skin: Part) -> Part:
-    """Return the eyebrow over an eye: a tapered ridge on the skin."""
+def brow(eye: Eye, skin: Part, tint: NDArray[np.float64] = BROW_COLOR) -> Part:
+    """Return the eyebrow over an eye, of colour `tint` (3,): a tapered ridge on the skin."""
     mirror = 1.0 if eye.side == "Left" else -1.0
     knots = np.linspace(0, 1, len(BROW_PATH))
     along = np.linspace(0, 1, BROW_COLUMNS)
@@ -84,7 +84,7 @@ def brow(eye: Eye, skin: Part) -> Part:
     triangles = grid_triangles(BROW_ROWS, BROW_COLUMNS)
     triangles = triangles if eye.side == "Left" else triangles[:, [0, 2, 1]]
     strand = 1 + 0.10 * np.sin(np.arange(BROW_COLUMNS) * 2.4)[None, :] * np.ones((BROW_ROWS, 1))
-    color = BROW_COLOR * strand.reshape(-1, 1)
+    color = tint * strand.reshape(-1, 1)
     deltas, joints = follow(skin, _stiff(binding))
     count = len(vertices)
     return Part(vertices, triangles, color, np.full(count, 0.08), deltas, joints, np.full(count, 0.92))

@@ -11,30 +11,38 @@ from training.head.part import Joint, Part, grid_triangles
 
 SECTORS = 32
 IRIS = np.array([104, 72, 44])
-IRIS_DEEP = np.array([58, 38, 26])
+IRIS_DEPTH = 0.56
+"""Share of the iris' brightness at the pupil and at the rim."""
 LIMBUS = np.array([30, 22, 20])
 PUPIL = np.array([8, 7, 8])
 SCLERA = np.array([240, 236, 231])
 SCLERA_EDGE = np.array([222, 196, 186])
 
-RINGS: tuple[tuple[float, NDArray], ...] = (
-    (0.0, PUPIL),
-    (10.2, PUPIL),
-    (10.8, IRIS_DEEP),
-    (14.0, IRIS),
-    (20.0, IRIS),
-    (23.6, IRIS_DEEP),
-    (24.4, LIMBUS),
-    (25.8, LIMBUS),
-    (26.8, SCLERA),
-    (34.0, SCLERA),
-    (46.0, SCLERA),
-    (58.0, SCLERA_EDGE),
-    (75.0, SCLERA_EDGE),
-    (112.0, SCLERA_EDGE),
-)
-"""Angle from the optic axis in degrees and colour. The iris spans 52 degrees, 13 mm on this head's 15 mm eyeball: a
-little more than life so that gaze reads at small size; close pairs of rings make crisp edges."""
+
+def rings(iris: NDArray[np.float64]) -> tuple[tuple[float, NDArray], ...]:
+    """Return angle from the optic axis in degrees and colour of every ring.
+
+    The iris spans 52 degrees, 13 mm on the default head's 15 mm eyeball: a little more than life so that gaze reads at
+    small size; close pairs of rings make crisp edges.
+    """
+    deep = IRIS_DEPTH * iris
+    return (
+        (0.0, PUPIL),
+        (10.2, PUPIL),
+        (10.8, deep),
+        (14.0, iris),
+        (20.0, iris),
+        (23.6, deep),
+        (24.4, LIMBUS),
+        (25.8, LIMBUS),
+        (26.8, SCLERA),
+        (34.0, SCLERA),
+        (46.0, SCLERA),
+        (58.0, SCLERA_EDGE),
+        (75.0, SCLERA_EDGE),
+        (112.0, SCLERA_EDGE),
+    )
+
 
 CATCHLIGHT_SECTORS = 12
 CATCHLIGHT_RADIUS = 0.075
@@ -52,13 +60,14 @@ def sphere_fit(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]
     return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
 
 
-def eyeball(eye: Eye) -> Part:
-    """Return a front-facing spherical cap in rings round the optic axis (+z)."""
-    angles = np.radians([degrees for degrees, _ in RINGS])
+def eyeball(eye: Eye, iris: NDArray[np.float64] = IRIS) -> Part:
+    """Return a front-facing spherical cap in rings round the optic axis (+z); `iris` (3,) is its colour."""
+    painted = rings(iris)
+    angles = np.radians([degrees for degrees, _ in painted])
     around = 2 * np.pi * np.arange(SECTORS) / SECTORS
     ring = np.stack([np.cos(around), np.sin(around), np.zeros(SECTORS)], axis=1)  # counter-clockwise from the front
     directions = np.sin(angles)[:, None, None] * ring + np.cos(angles)[:, None, None] * np.array([0.0, 0.0, 1.0])
-    color = np.repeat(np.stack([paint for _, paint in RINGS])[:, None], SECTORS, axis=1).astype(np.float64)
+    color = np.repeat(np.stack([paint for _, paint in painted])[:, None], SECTORS, axis=1).astype(np.float64)
     # Light fibres: every second sector of the iris is a shade lighter; the lower half catches more light.
     fibre = 1 + 0.16 * (np.arange(SECTORS) % 2 - 0.5) - 0.28 * np.sin(around)
     color[2:6] *= fibre[None, :, None]
@@ -69,7 +78,7 @@ def eyeball(eye: Eye) -> Part:
     count = len(directions)
     return Part(
         vertices=eye.centre + eye.radius * directions,
-        triangles=grid_triangles(len(RINGS), SECTORS, closed=True)[:, [0, 2, 1]],
+        triangles=grid_triangles(len(painted), SECTORS, closed=True)[:, [0, 2, 1]],
         color=color.reshape(-1, 3),
         gloss=np.ones(count),
         joints={f"eye_{eye.side.lower()}": np.ones(count)},

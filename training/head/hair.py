@@ -10,7 +10,6 @@ from training.head.part import Part, grid_triangles
 
 COLUMNS, ROWS = 112, 12
 HAIR = np.array([66, 46, 34])
-HAIR_LIGHT = np.array([112, 80, 57])
 
 HAIRLINE = np.array(
     [
@@ -73,13 +72,14 @@ def cast(
     return distance
 
 
-def hair(skin: Part, skull: NDArray[np.bool_], eye_height: float) -> Part:
+def hair(skin: Part, skull: NDArray[np.bool_], eye_height: float, tint: NDArray[np.float64] = HAIR) -> Part:
     """Return the hair cap.
 
     Args:
         skin: The skin part.
         skull: (F,) True for skin triangles that may carry hair (no ears, no inner surfaces).
         eye_height: Height of the eyes, metres.
+        tint: (3,) colour in the shade.
     """
     corners = skin.vertices[skin.triangles[skull]]
     top = corners[:, :, 1].max()
@@ -105,7 +105,8 @@ def hair(skin: Part, skull: NDArray[np.bool_], eye_height: float) -> Part:
     )
     vertices = centre + directions * (radius + thickness)[:, :, None]
     light = np.clip(0.35 + 0.4 * strands, 0, 1)[:, :, None]
-    color = (HAIR * (1 - light) + HAIR_LIGHT * light).reshape(-1, 3)
+    lit = tint + np.minimum(0.7 * tint, (255 - tint) / 2)
+    color = (tint * (1 - light) + lit * light).reshape(-1, 3)
     count = ROWS * COLUMNS
     cap = np.arange(COLUMNS)
     pole = (centre + crown * (radius[0].mean() + SHORT))[None]
@@ -114,7 +115,7 @@ def hair(skin: Part, skull: NDArray[np.bool_], eye_height: float) -> Part:
     return Part(
         np.concatenate([vertices.reshape(-1, 3), pole]),
         triangles,
-        np.concatenate([color, HAIR[None]]),
+        np.concatenate([color, tint[None]]),
         np.full(count + 1, 0.13),
     )
 
