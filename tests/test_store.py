@@ -51,8 +51,9 @@ def store(settings):
 
 def test_a_rating_carries_the_identity_of_its_clip(store, rater):
     tokens = store.register(rater, [clip(7), clip(8)])
-    store.rate(tokens[1], rater, 4, text=TEXT)
+    store.rate(tokens[1], rater, 4, text=TEXT, head="amara")
     (rating,) = store.ratings()
+    assert rating.head == "amara"
     assert (rating.score, rating.sequence, rating.mode, rating.rater) == (4, 1, "play", rater)
     assert (rating.seed, rating.sample, rating.position, rating.frames) == (8, 1, 1, 30)
     assert (rating.weights, rating.temperature, rating.app_version) == ("w", 0.8, "1.2")
@@ -233,6 +234,23 @@ def test_a_damaged_file_is_set_aside_unchanged(settings, rater):
     assert aside.read_bytes() == garbage
     assert not file.exists()
     Store(settings).check()
+
+
+def test_a_database_of_version_1_is_upgraded_and_keeps_its_ratings(store, settings, rater):
+    (token,) = store.register(rater, [clip()])
+    store.rate(token, rater, 4, head="amara")
+    store.close()
+    with sqlite3.connect(settings.database_file) as raw:  # what version 1 lacked
+        raw.execute("ALTER TABLE ratings DROP COLUMN head")
+        raw.execute("UPDATE schema_versions SET version = 1")
+    for _ in range(2):  # the second start finds nothing to do
+        again = Store(settings)
+        assert [(rating.score, rating.head) for rating in again.ratings()] == [(4, "")]
+        again.close()
+    again = Store(settings)
+    again.rate(token, rater, 5, head="jun")
+    assert [(rating.score, rating.head) for rating in again.ratings()] == [(5, "jun")]
+    again.close()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(store, settings):

@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MODES = ("play", "study")
 
 metadata = MetaData()
@@ -72,6 +72,7 @@ ratings = Table(
     Column("sequence", Integer, nullable=False),
     Column("score", SmallInteger),
     Column("text", Text),
+    Column("head", String(80), nullable=False, server_default=""),
     Column("app_version", String(40), nullable=False),
     Column("created", String(32), nullable=False),
     UniqueConstraint("rater", "clip", "sequence", name="one_rating_per_step"),
@@ -79,6 +80,10 @@ ratings = Table(
     CheckConstraint("sequence >= 1", name="sequence_from_1"),
     CheckConstraint("mode IN ('play', 'study')", name="known_rating_mode"),
 )
+
+
+UPGRADES: dict[int, tuple[str, ...]] = {2: ("ALTER TABLE ratings ADD COLUMN head VARCHAR(80) NOT NULL DEFAULT ''",)}
+"""Statements that bring a database of the version before to the version that is their key."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Rating:
         sequence: 1 for a rater's first score of this clip, 2 for the first change, ...
         score: 1 (does not fit at all) ... 5 (fits perfectly); None withdraws the rating.
         text: The sentence, only where the rater agreed to keep it.
+        head: Name of the head that performed the clip when it was rated; empty where it is not known.
         text_sha256: SHA-256 of the sentence in UTF-8, hexadecimal.
         weights: Name of the weights that made the clip.
         seed: Seed of the clip (seed of the request + sample).
@@ -110,6 +116,7 @@ class Rating:
     sequence: int
     score: int | None
     text: str | None
+    head: str
     text_sha256: str
     weights: str
     seed: int

@@ -108,7 +108,9 @@ class Store:
             connection.execute(models.clips.insert(), rows)
         return [row["token"] for row in rows]
 
-    def rate(self, token: str, rater: str, score: int | None, rating: str = "", text: str = "") -> Receipt:
+    def rate(
+        self, token: str, rater: str, score: int | None, rating: str = "", text: str = "", head: str = ""
+    ) -> Receipt:
         """Store one score, or None to withdraw it.
 
         Sending the same rating again stores nothing new: neither the same event id nor the score that already stands.
@@ -119,6 +121,7 @@ class Store:
             score: 1 ... 5, or None to withdraw the rating.
             rating: Random id of this event, 32 hexadecimal digits; made here if empty.
             text: The sentence, if the rater agreed to keep it; must be the clip's own.
+            head: Name of the head that shows the clip, at most 80 characters.
 
         Raises:
             InputError: An argument is malformed.
@@ -129,11 +132,13 @@ class Store:
         check_score(score)
         if not isinstance(token, str) or not isinstance(text, str):
             raise InputError("A rating needs the token of its clip and a text.")
+        if not isinstance(head, str) or len(head) > 80:
+            raise InputError("A rating needs the name of a head, of at most 80 characters.")
         event = {"id": rating or secrets.token_hex(16), "clip": token, "rater": rater, "score": score}
         for _ in range(3):  # on a server database two first scores can collide on their sequence number
             try:
                 with self._begin(NOT_SAVED) as connection:
-                    return self._append(connection, {**event, "text": text or None})
+                    return self._append(connection, {**event, "text": text or None, "head": head})
             except IntegrityError:
                 logger.info("two ratings of one clip met, trying again")
         raise StudyError(NOT_SAVED)
@@ -148,7 +153,16 @@ class Store:
     def events(self) -> list[Rating]:
         """Return every rating event, changes and withdrawals included, each clip's in their order."""
         event, clip = models.ratings.c, models.clips.c
-        fields = (event.id, event.rater, event.mode, event.sequence, event.score, event.text, clip.text_sha256)
+        fields = (
+            event.id,
+            event.rater,
+            event.mode,
+            event.sequence,
+            event.score,
+            event.text,
+            event.head,
+            clip.text_sha256,
+        )
         identity = (clip.weights, clip.seed, clip.temperature, clip.run, clip.sample, clip.position, clip.frames)
         query = (
             sa.select(*fields, *identity, event.app_version, event.created)
@@ -241,15 +255,22 @@ class Store:
         return engine
 
     def _prepare(self, engine: sa.Engine) -> None:
-        """Create the tables in a new database; refuse one that a later version wrote."""
+        """Create the tables in a new database, upgrade an older one, refuse one that a later version wrote."""
         with engine.begin() as connection:
             models.metadata.create_all(connection)
             version = connection.execute(sa.select(sa.func.max(models.schema_versions.c.version))).scalar()
             if version is None:
-                row = {"version": models.SCHEMA_VERSION, "applied": self._now()}
-                connection.execute(models.schema_versions.insert(), row)
+                self._note_version(connection, models.SCHEMA_VERSION)
             elif version > models.SCHEMA_VERSION:
                 raise StudyError("Ratings are off: the ratings database was written by a newer version of CTEG.")
+            else:
+                for step in range(version + 1, models.SCHEMA_VERSION + 1):
+                    for statement in models.UPGRADES[step]:
+                        connection.exec_driver_sql(statement)
+                    self._note_version(connection, step)
+
+    def _note_version(self, connection: sa.Connection, version: int) -> None:
+        connection.execute(models.schema_versions.insert(), {"version": version, "applied": self._now()})
 
     def _set_aside_if_damaged(self, error: DatabaseError) -> None:
         """Move a damaged SQLite file out of the way, unchanged, and take no ratings until the next start."""
