@@ -103,9 +103,9 @@ def test_symmetric_units_are_mirror_images():
 
 
 def test_soft_moves_are_mirrored_and_fade():
-    rest = np.array([[0.022, -0.067, 0.02], [-0.022, -0.067, 0.02], [0.0, 0.1, 0.02]])
+    place = np.array([[22.0, -67, 20], [-22, -67, 20], [0, 100, 20]])
     deltas = {name: np.zeros((3, 3)) for name in layout.OPEN_SHAPES}
-    sculpt.add_moves(deltas, rest, np.zeros(3))
+    sculpt.add_moves(deltas, place)
     left, right = deltas["mouthSmileLeft"], deltas["mouthSmileRight"]
     np.testing.assert_allclose(left[0], right[1] * [-1, 1, 1])
     assert left[0, 1] > 0.001
@@ -126,7 +126,7 @@ def test_lids_keep_outside_the_eyeball():
 
 def test_the_eyeball_is_a_sphere_with_a_pupil_in_front():
     eye = Eye("Left", np.array([0.03, 0.0, 0.1]), 0.015)
-    ball = eyeball(eye)
+    ball = eyeball(eye, np.array([104.0, 72, 44]))
     centre, radius = sphere_fit(ball.vertices)
     np.testing.assert_allclose(centre, eye.centre, atol=1e-9)
     assert radius == pytest.approx(eye.radius)

@@ -11,8 +11,10 @@ from training.head import paint, sculpt
 from training.head.brows import brow, lashes
 from training.head.eyes import catchlight, eyeball, gaze_joint, sphere_fit
 from training.head.hair import hair
+from training.head.identities import DEFAULT, Identity, rgb
 from training.head.lids import Eye, lid_joint, measure_opening
 from training.head.mouth import teeth_row, tongue
+from training.head.paint import Palette
 from training.head.part import CORRECTIVE, Joint, Part, pack
 from training.head.shapes import JAW_UNIT, SPLIT_UNITS, UNITS, Hinge, fit_hinge, jaw_shapes, make_symmetric, split_sides
 from training.head.source import (
@@ -29,43 +31,6 @@ from training.head.subdivide import Refined, clip, refine
 
 LICENCE = "CC0-1.0; MakeHuman base mesh and targets, face units by Mika Suominen"
 SIDES = ("Left", "Right")
-SEXES = ("female", "male")
-REGIONS = ("african", "asian", "caucasian")
-
-IDENTITY = {
-    **{f"macrodetails/{region}-{sex}-young": 1 / 6 for region in REGIONS for sex in SEXES},
-    **{f"macrodetails/universal-{sex}-young-averagemuscle-averageweight": 1 / 2 for sex in SEXES},
-    **{f"eyes/{side}-eye-scale-incr": 1.0 for side in "lr"},
-    **{f"eyes/{side}-eye-height{part}-incr": 0.42 for side in "lr" for part in (1, 2, 3)},
-    "eyebrows/eyebrows-trans-up": 0.3,
-    "head/head-scale-vert-decr": 0.3,
-    "head/head-round": 0.3,
-    "neck/neck-scale-horiz-decr": 0.5,
-    "neck/neck-scale-depth-decr": 0.3,
-    "mouth/mouth-scale-horiz-incr": 0.4,
-    "mouth/mouth-angles-up": 0.35,
-}
-"""MakeHuman targets of the neutral face: the even mean of all regions and both sexes, a young adult. Larger eyes, a
-wider mouth and a rounder skull are a choice of style: what shows emotion takes more of the picture."""
-
-SKIN = np.array([226, 178, 150])
-FLUSH = np.array([222, 136, 118])
-SHADE = np.array([186, 128, 112])
-LIP = np.array([196, 108, 100])
-MOUTH = np.array([84, 28, 30])
-BLUSH: tuple[tuple[float, float, tuple[float, float], NDArray, float], ...] = (
-    (42.0, -34.0, (20.0, 17.0), FLUSH, 0.55),
-    (0.0, -38.0, (12.0, 12.0), FLUSH, 0.45),
-    (0.0, -98.0, (20.0, 14.0), FLUSH, 0.2),
-    (29.0, -10.0, (17.0, 6.0), SHADE, 0.35),
-    (29.0, 9.0, (17.0, 6.0), SHADE, 0.3),
-)
-"""Soft spots on the skin: x and y from the middle of the eyes and radii in millimetres, colour, strength. Cheeks, nose,
-chin, under the eyes, upper lids."""
-
-MOUTH_DEPTH = -0.006
-"""Metres behind (negative: before) the eyes' centres from which on the mouth is too deep to be seen."""
-
 JAW_SHUT = 0.045
 """Share of `jawOpen` taken off the neutral face: it closes the gap of a millimetre that the lips leave at rest."""
 
@@ -74,46 +39,64 @@ CUT_NORMAL = np.array([0.0, 0.95, 0.31])
 """The neck is cut square to its own axis, which leans forward."""
 
 
-def build(files: SourceFiles) -> Rig:
-    """Build the default head."""
+def build(files: SourceFiles, row: Identity = DEFAULT) -> Rig:
+    """Build the head of a row of the table.
+
+    Every sculpted place (creases, brows, hairline, blush) is given on the default face and carried to another identity
+    by vertex correspondence; so is the choice of triangles, which all heads share.
+    """
     mesh = read_mesh(files)
     partner = read_mirror(files, len(mesh.vertices))
     units = make_symmetric({name: read_face_unit(files, name, len(mesh.vertices)) for name in UNITS}, partner)
-    source = identity(mesh, files) - JAW_SHUT * units[JAW_UNIT]
-    source = (source + source[partner] * [-1, 1, 1]) / 2
-    refined = refine_head(mesh, source, files)
+    reference, source = (neutral_face(mesh, files, wanted, units, partner) for wanted in (DEFAULT, row))
+    refined = refine_head(mesh, reference, files)
+    place = (refined.operator @ reference - between_eyes(mesh, reference)) * 1e3
     hinge = hinge_of(mesh, source, units, refined)
     eyes = [Eye(side, *sphere_fit(source[mesh.groups[f"helper-{side[0].lower()}-eye"]])) for side in SIDES]
-    origin = (eyes[0].centre + eyes[1].centre) / 2
-    skin = skin_part(source, units, refined, hinge, origin)
-    paint_skin(skin, mesh, files, refined, eyes)
+    skin = skin_part(source, units, refined, hinge, place)
+    uv = vertex_uv(mesh, refined)
+    palette = Palette(*(rgb(digits) for digits in (row.skin, row.lips, row.brows, row.hair, row.iris)))
+    masks = {organ: paint.sample_mask(read_mask(files, f"mpfb_{organ}"), uv) for organ in paint.ORGANS}
+    paint.paint_skin(skin, place, masks, palette)
     joints = [jaw_joint(hinge)]
     parts = [skin]
     for eye in eyes:
-        ball = eyeball(eye)
+        ball = eyeball(eye, palette.iris)
         opening = measure_opening(skin, eye, ball)
         joints += [gaze_joint(eye), lid_joint(skin, eye, opening)]
-        parts += [ball, catchlight(eye), lashes(eye, opening, skin), brow(eye, skin)]
+        parts += [ball, catchlight(eye), lashes(eye, opening, skin), brow(eye.side, skin, place, palette.brow)]
     parts += mouth_parts(mesh, source, units)
-    parts.append(hair(skin, skull_triangles(skin, mesh, files, refined), eyes[0].centre[1]))
+    is_skull = ~(masks["ears"] > 0.2)[skin.triangles].any(axis=1)
+    parts.append(hair(skin, place, is_skull, palette.hair))
     bake(parts)
     return pack(
         parts,
         joints,
-        name="default",
-        title="MakeHuman, young adult",
+        name=row.name,
+        title=row.title,
         licence=LICENCE,
-        origin=origin,
+        origin=(eyes[0].centre + eyes[1].centre) / 2,
         corrective_angle=layout.JAW_OPEN_RADIANS,
     )
 
 
-def identity(mesh: BaseMesh, files: SourceFiles) -> NDArray[np.float64]:
-    """Return the source vertices of the neutral face, metres."""
-    vertices = mesh.vertices.copy()
-    for target, weight in IDENTITY.items():
+def neutral_face(
+    mesh: BaseMesh,
+    files: SourceFiles,
+    row: Identity,
+    units: dict[str, NDArray[np.float64]],
+    partner: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Return the source vertices of a symmetric neutral face with lips that touch, metres."""
+    vertices = mesh.vertices - JAW_SHUT * units[JAW_UNIT]
+    for target, weight in row.targets().items():
         vertices += weight * read_target(files, f"{TARGETS}/{target}.target.gz", len(vertices))
-    return vertices
+    return (vertices + vertices[partner] * [-1, 1, 1]) / 2
+
+
+def between_eyes(mesh: BaseMesh, source: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the middle (3,) between the centres of both eyeballs, metres."""
+    return np.mean([sphere_fit(source[mesh.groups[f"helper-{side}-eye"]])[0] for side in "lr"], axis=0)
 
 
 def refine_head(mesh: BaseMesh, source: NDArray[np.float64], files: SourceFiles) -> Refined:
@@ -133,12 +116,6 @@ def refine_head(mesh: BaseMesh, source: NDArray[np.float64], files: SourceFiles)
     return clip(refined, (rest - [0.0, eye_height - NECK_BELOW_EYES, neck[2]]) @ CUT_NORMAL)
 
 
-def skull_triangles(skin: Part, mesh: BaseMesh, files: SourceFiles, refined: Refined) -> NDArray[np.bool_]:
-    """Return which skin triangles (F,) may carry hair: neither ears nor inner surfaces."""
-    ears = paint.sample_mask(read_mask(files, "mpfb_ears"), vertex_uv(mesh, refined)) > 0.2
-    return ~ears[skin.triangles].any(axis=1)
-
-
 def hinge_of(mesh: BaseMesh, source: NDArray, units: dict[str, NDArray], refined: Refined) -> Hinge:
     """Fit the jaw hinge of this identity."""
     teeth = mesh.groups["helper-lower-teeth"]
@@ -147,8 +124,8 @@ def hinge_of(mesh: BaseMesh, source: NDArray, units: dict[str, NDArray], refined
     return fit_hinge(source[teeth], source[teeth] + opened[teeth], operator @ source, operator @ opened)
 
 
-def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hinge: Hinge, origin: NDArray) -> Part:
-    """Return the unpainted skin with all shapes."""
+def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hinge: Hinge, place: NDArray) -> Part:
+    """Return the unpainted skin with all shapes; `place` (V, 3) in millimetres on the reference face."""
     operator = refined.operator
     rest = operator @ source
     deltas = {name: operator @ units[name] for name in UNITS}
@@ -157,36 +134,11 @@ def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hing
         deltas |= {unit + side: part for side, part in split_sides(whole, rest[:, 0]).items()}
     opened = deltas.pop(JAW_UNIT)
     sculpt.strengthen(deltas, rest[:, 0])
-    sculpt.soften_smile(deltas, rest, refined.triangles, origin)
-    sculpt.add_moves(deltas, rest, origin)
+    sculpt.soften_smile(deltas, place, refined.triangles)
+    sculpt.add_moves(deltas, place)
     deltas[CORRECTIVE], deltas["mouthClose"] = jaw_shapes(rest, opened, deltas["mouthClose"], hinge)
     count = len(rest)
     return Part(rest, refined.triangles, np.zeros((count, 3)), np.zeros(count), deltas, {"jaw": hinge.weights})
-
-
-def paint_skin(skin: Part, mesh: BaseMesh, files: SourceFiles, refined: Refined, eyes: list[Eye]) -> None:
-    """Colour the skin and set its gloss."""
-    uv = vertex_uv(mesh, refined)
-    lips = paint.sample_mask(read_mask(files, "mpfb_lips"), uv)
-    inside = paint.sample_mask(read_mask(files, "mpfb_inside-mouth"), uv)
-    ears = paint.sample_mask(read_mask(files, "mpfb_ears"), uv)
-    points, centre = skin.vertices, (eyes[0].centre + eyes[1].centre) / 2
-    # Texture seams mix coordinates from far apart, so every mask counts only where its organ is.
-    at_mouth = (np.abs(points[:, 0]) < 0.04) & (np.abs(points[:, 1] - centre[1] + 0.07) < 0.03)
-    lips *= at_mouth & (points[:, 2] > centre[2])
-    inside *= at_mouth & (points[:, 1] > centre[1] - 0.09)
-    ears *= np.abs(points[:, 0]) > 0.055
-    color = np.repeat(SKIN[None].astype(np.float64), len(points), axis=0)
-    for x, y, radii, tint, amount in BLUSH:
-        for side in (-1.0, 1.0) if x else (1.0,):
-            spot = np.array([side * x * 1e-3, centre[1] + y * 1e-3, centre[2] + 0.02])
-            color = paint.mix(color, tint, amount * paint.blob(points, spot, (*(np.array(radii) * 1e-3), 0.06)))
-    color = paint.mix(color, FLUSH, 0.35 * ears)
-    color = paint.mix(color, LIP, lips)
-    color = paint.mix(color, MOUTH, inside)
-    skin.color = color
-    skin.hidden = (inside > 0.5) & (points[:, 2] < centre[2] - MOUTH_DEPTH)
-    skin.gloss = 0.14 + 0.26 * lips
 
 
 def vertex_uv(mesh: BaseMesh, refined: Refined) -> NDArray[np.float64]:

@@ -11,11 +11,10 @@ from cteg.face.rig import vertex_normals
 from training.head.lids import Eye, Opening
 from training.head.part import Part, follow, grid_triangles
 
-BROW_PATH = np.array([[-17.0, 19.0], [-8.0, 21.6], [4.0, 24.0], [14.5, 23.6], [24.5, 17.5]])
-"""Middle line of the left brow in millimetres from the eye's centre, from the nose outwards (x, y)."""
+BROW_PATH = np.array([[13.3, 19.0], [22.3, 21.6], [34.3, 24.0], [44.8, 23.6], [54.8, 17.5]])
+"""Middle line of the left brow in millimetres on the reference face, from the nose outwards (x, y)."""
 
 BROW_HALF_WIDTH = np.array([3.0, 3.6, 3.1, 2.3, 0.5])
-BROW_COLOR = np.array([62, 43, 33])
 BROW_STIFFNESS = 0.75
 BROW_COLUMNS, BROW_ROWS = 26, 5
 BROW_RISE = np.array([-0.5, 0.9, 1.35, 0.9, -0.5])
@@ -27,18 +26,13 @@ LASH_BASE = 0.0004
 """Metres over the margin where the lashes are bound: on the lid's outer skin, not on its inner side."""
 
 
-def bind(points: NDArray[np.float64], skin: Part) -> tuple[sparse.csr_matrix, NDArray[np.float64]]:
-    """Project points along z onto the frontmost skin triangle.
-
-    Args:
-        points: (n, 3); z is ignored.
-        skin: The skin.
+def bind(points: NDArray[np.float64], vertices: NDArray[np.float64], triangles: NDArray[np.intp]) -> sparse.csr_matrix:
+    """Project points (n, 2) or (n, 3; z is ignored) along z onto the frontmost triangle of a surface.
 
     Returns:
-        Weights (n, V) that interpolate the skin at the points, and unit normals (n, 3) there.
+        Weights (n, V) that interpolate the surface at the points.
     """
-    corner = skin.vertices[skin.triangles]  # (F, 3, 3)
-    normals = vertex_normals(skin.vertices[None].astype(np.float32), skin.triangles)[0]
+    corner = vertices[triangles]  # (F, 3, 3)
     origin, first, second = corner[:, 0, :2], corner[:, 1, :2] - corner[:, 0, :2], corner[:, 2, :2] - corner[:, 0, :2]
     area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     facing = area > 1e-12
@@ -54,16 +48,27 @@ def bind(points: NDArray[np.float64], skin: Part) -> tuple[sparse.csr_matrix, ND
         depth = (share * corner[candidates, :, 2]).sum(axis=1)
         best = int(np.argmax(depth))
         rows += [index] * 3
-        columns += list(skin.triangles[candidates[best]])
+        columns += list(triangles[candidates[best]])
         weights += list(share[best])
-    binding = sparse.csr_matrix((weights, (rows, columns)), (len(points), len(skin.vertices)))
-    normal = binding @ normals
-    return binding, normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    return sparse.csr_matrix((weights, (rows, columns)), (len(points), len(vertices)))
 
 
-def brow(eye: Eye, skin: Part, tint: NDArray[np.float64] = BROW_COLOR) -> Part:
-    """Return the eyebrow over an eye, of colour `tint` (3,): a tapered ridge on the skin."""
-    mirror = 1.0 if eye.side == "Left" else -1.0
+def normals_at(binding: sparse.csr_matrix, skin: Part) -> NDArray[np.float64]:
+    """Return unit normals (n, 3) of the skin at bound points."""
+    normal = binding @ vertex_normals(skin.vertices[None].astype(np.float32), skin.triangles)[0]
+    return normal / np.linalg.norm(normal, axis=1, keepdims=True)
+
+
+def brow(side: str, skin: Part, place: NDArray[np.float64], tint: NDArray[np.float64]) -> Part:
+    """Return the eyebrow of a side: a tapered ridge on the skin.
+
+    Args:
+        side: Left or Right, the character's.
+        skin: The skin that it moves with.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
+        tint: (3,) sRGB 0...255.
+    """
+    mirror = 1.0 if side == "Left" else -1.0
     knots = np.linspace(0, 1, len(BROW_PATH))
     along = np.linspace(0, 1, BROW_COLUMNS)
     middle = CubicSpline(knots, BROW_PATH)(along)
@@ -74,15 +79,15 @@ def brow(eye: Eye, skin: Part, tint: NDArray[np.float64] = BROW_COLOR) -> Part:
     half_width[0] *= 0.55  # a rounded inner end
     level = np.linspace(-1, 1, BROW_ROWS)
     flat = middle[None] + level[:, None, None] * (across * half_width[:, None])[None]  # (rows, columns, 2)
-    flat = flat.reshape(-1, 2) * np.array([mirror, 1.0]) * 1e-3
-    points = np.column_stack([eye.centre[:2] + flat, np.zeros(len(flat))])
-    binding, normal = bind(points, skin)
+    flat = flat.reshape(-1, 2) * np.array([mirror, 1.0])
+    binding = bind(flat, place, skin.triangles)
+    normal = normals_at(binding, skin)
     rise = np.repeat(BROW_RISE, BROW_COLUMNS).reshape(BROW_ROWS, BROW_COLUMNS)
     end = np.minimum(1.0, np.minimum(along, 1 - along) * 12)
     rise = np.where(rise > 0, rise * (0.35 + 0.65 * end) - 0.5 * (1 - end), rise)
     vertices = binding @ skin.vertices + normal * rise.reshape(-1, 1) * 1e-3
     triangles = grid_triangles(BROW_ROWS, BROW_COLUMNS)
-    triangles = triangles if eye.side == "Left" else triangles[:, [0, 2, 1]]
+    triangles = triangles if side == "Left" else triangles[:, [0, 2, 1]]
     strand = 1 + 0.10 * np.sin(np.arange(BROW_COLUMNS) * 2.4)[None, :] * np.ones((BROW_ROWS, 1))
     color = tint * strand.reshape(-1, 1)
     deltas, joints = follow(skin, _stiff(binding))
@@ -103,7 +108,7 @@ def lashes(eye: Eye, opening: Opening, skin: Part) -> Part:
         x = x[::-1] * 1.0
     margin = np.interp(x, opening.x, opening.upper)
     flat = np.stack([x, margin + LASH_BASE], axis=1)
-    binding, _ = bind(np.column_stack([eye.centre[:2] + flat, np.zeros(len(x))]), skin)
+    binding = bind(eye.centre[:2] + flat, skin.vertices, skin.triangles)
     base = binding @ skin.vertices
     outer = np.linspace(0, 1, LASH_COLUMNS)
     taper = np.clip(np.minimum(outer * 5, (1 - outer) * 9), 0.12, 1) * (0.65 + 0.5 * outer)

@@ -10,7 +10,6 @@ from training.head.lids import Eye
 from training.head.part import Joint, Part, grid_triangles
 
 SECTORS = 32
-IRIS = np.array([104, 72, 44])
 IRIS_DEPTH = 0.56
 """Share of the iris' brightness at the pupil and at the rim."""
 LIMBUS = np.array([30, 22, 20])
@@ -60,7 +59,7 @@ def sphere_fit(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]
     return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
 
 
-def eyeball(eye: Eye, iris: NDArray[np.float64] = IRIS) -> Part:
+def eyeball(eye: Eye, iris: NDArray[np.float64]) -> Part:
     """Return a front-facing spherical cap in rings round the optic axis (+z); `iris` (3,) is its colour."""
     painted = rings(iris)
     angles = np.radians([degrees for degrees, _ in painted])

@@ -9,7 +9,6 @@ from scipy.ndimage import gaussian_filter
 from training.head.part import Part, grid_triangles
 
 COLUMNS, ROWS = 112, 12
-HAIR = np.array([66, 46, 34])
 
 HAIRLINE = np.array(
     [
@@ -72,15 +71,17 @@ def cast(
     return distance
 
 
-def hair(skin: Part, skull: NDArray[np.bool_], eye_height: float, tint: NDArray[np.float64] = HAIR) -> Part:
+def hair(skin: Part, place: NDArray[np.float64], skull: NDArray[np.bool_], tint: NDArray[np.float64]) -> Part:
     """Return the hair cap.
 
     Args:
         skin: The skin part.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
         skull: (F,) True for skin triangles that may carry hair (no ears, no inner surfaces).
         eye_height: Height of the eyes, metres.
         tint: (3,) colour in the shade.
     """
+    eye_height = skin.vertices[:, 1].max() - place[:, 1].max() * 1e-3
     corners = skin.vertices[skin.triangles[skull]]
     top = corners[:, :, 1].max()
     dome = corners[corners[:, :, 1].min(axis=1) > eye_height + 0.02]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cteg.face.render import rasterise
 from cteg.face.rig import vertex_normals
+from training.head.part import Part
+
+ORGANS = ("lips", "inside-mouth", "ears")
+"""MakeHuman's masks that the paint needs."""
 
 OCCLUSION_DIRECTIONS = 160
 OCCLUSION_PIXELS = 320
@@ -14,8 +20,63 @@ OCCLUSION_BIAS = 0.0012
 """Metres by which a vertex may lie behind the nearest surface and still count as seen."""
 
 
+@dataclass(frozen=True)
+class Palette:
+    """Colours of a head, each (3,) sRGB 0...255."""
+
+    skin: NDArray[np.float64]
+    lip: NDArray[np.float64]
+    brow: NDArray[np.float64]
+    hair: NDArray[np.float64]
+    iris: NDArray[np.float64]
+
+
+FLUSH, SHADE = np.array([0.98, 0.765, 0.785]), np.array([0.82, 0.72, 0.745])
+"""Skin with more blood in it and skin in a hollow, as factors on the colour of the skin."""
+
+MOUTH = np.array([84, 28, 30])
+BLUSH: tuple[tuple[float, float, tuple[float, float], NDArray, float], ...] = (
+    (42.0, -34.0, (20.0, 17.0), FLUSH, 0.55),
+    (0.0, -38.0, (12.0, 12.0), FLUSH, 0.45),
+    (0.0, -98.0, (20.0, 14.0), FLUSH, 0.2),
+    (29.0, -10.0, (17.0, 6.0), SHADE, 0.35),
+    (29.0, 9.0, (17.0, 6.0), SHADE, 0.3),
+)
+"""Soft spots on the skin: x and y from the middle of the eyes and radii in millimetres, tint, strength. Cheeks, nose,
+chin, under the eyes, upper lids."""
+
+MOUTH_DEPTH = 6.0
+"""Millimetres before the eyes' centres up to which the mouth is too deep to be seen."""
+
+
+def paint_skin(skin: Part, place: NDArray[np.float64], masks: dict[str, NDArray[np.float64]], palette: Palette) -> None:
+    """Colour the skin and set its gloss.
+
+    Args:
+        skin: Changed in place.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
+        masks: Organ -> (V,) 0...1, read from MakeHuman's masks.
+        palette: The colours.
+    """
+    # Texture seams mix coordinates from far apart, so every mask counts only where its organ is.
+    at_mouth = (np.abs(place[:, 0]) < 40) & (np.abs(place[:, 1] + 70) < 30)
+    lips = masks["lips"] * at_mouth * (place[:, 2] > 0)
+    inside = masks["inside-mouth"] * at_mouth * (place[:, 1] > -90)
+    ears = masks["ears"] * (np.abs(place[:, 0]) > 55)
+    color = np.repeat(palette.skin[None], len(place), axis=0)
+    for x, y, radii, tint, amount in BLUSH:
+        for side in (-1.0, 1.0) if x else (1.0,):
+            spot = blob(place, np.array([side * x, y, 20.0]), (*radii, 60.0))
+            color = mix(color, palette.skin * tint, amount * spot)
+    color = mix(color, palette.skin * FLUSH, 0.35 * ears)
+    color = mix(color, palette.lip, lips)
+    skin.color = mix(color, MOUTH, inside)
+    skin.hidden = (inside > 0.5) & (place[:, 2] < MOUTH_DEPTH)
+    skin.gloss = 0.14 + 0.26 * lips
+
+
 def blob(points: NDArray[np.float64], centre: NDArray[np.float64], radii: tuple[float, float, float]) -> NDArray:
-    """Return a soft spot (V,), 1 at `centre` and falling off like a Gaussian with `radii` in metres."""
+    """Return a soft spot (V,), 1 at `centre` and falling off like a Gaussian with `radii`."""
     return np.exp(-(((points - centre) / np.array(radii)) ** 2).sum(axis=1))
 
 

@@ -1,7 +1,8 @@
 """What the face units lack, sculpted by soft moves: strength, a smile with cheeks, deeper creases.
 
 Every entry is judged on rendered sheets (`python -m training.head.sheet`); positions are millimetres from the middle
-between the eyes on the character's left side, moves are millimetres, and the other side is the mirror image.
+between the eyes of the reference face on the character's left side, moves are millimetres, and the other side is the
+mirror image. Another identity gets the same moves at the same vertices.
 """
 
 from __future__ import annotations
@@ -92,15 +93,13 @@ def strengthen(deltas: dict[str, NDArray[np.float64]], x: NDArray[np.float64]) -
         deltas["mouthPress" + side] = 0.7 * deltas["mouthPress" + side] + thinning[side]
 
 
-def add_moves(deltas: dict[str, NDArray[np.float64]], rest: NDArray[np.float64], origin: NDArray[np.float64]) -> None:
+def add_moves(deltas: dict[str, NDArray[np.float64]], place: NDArray[np.float64]) -> None:
     """Add the soft moves to the one-sided shapes in place.
 
     Args:
         deltas: Shape name -> (V, 3) metres.
-        rest: (V, 3) skin at rest, metres.
-        origin: (3,) middle between the eyes, metres.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
     """
-    place = (rest - origin) * 1e3
     front = np.clip((place[:, 2] + 25.0) / 15.0, 0, 1)  # fades out behind the face
     for move in MOVES:
         for side, sign in SIDES.items():
@@ -121,25 +120,23 @@ def _distance(place: NDArray[np.float64], move: Move) -> NDArray[np.float64]:
 
 def soften_smile(
     deltas: dict[str, NDArray[np.float64]],
-    rest: NDArray[np.float64],
+    place: NDArray[np.float64],
     triangles: NDArray[np.intp],
-    origin: NDArray[np.float64],
 ) -> None:
     """Smooth `mouthSmile` away from the lips in place: the unit draws a hard line down the cheek.
 
     Args:
         deltas: Shape name -> (V, 3) metres.
-        rest: (V, 3) skin at rest, metres.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
         triangles: (F, 3).
-        origin: (3,) middle between the eyes, metres.
     """
     pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    count = len(rest)
+    count = len(place)
     average = sparse.csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (count, count))
     average = sparse.diags(1 / np.maximum(np.asarray(average.sum(axis=1)).ravel(), 1)) @ average
     for side, sign in SIDES.items():
-        away = np.linalg.norm(((rest - origin) * 1e3)[:, :2] - [sign * SMILE_CORNER[0], SMILE_CORNER[1]], axis=1)
+        away = np.linalg.norm(place[:, :2] - [sign * SMILE_CORNER[0], SMILE_CORNER[1]], axis=1)
         share = (0.6 * np.clip((away - 9.0) / 8.0, 0, 1))[:, None]
         name = "mouthSmile" + side
         for _ in range(SMILE_SMOOTHING):
