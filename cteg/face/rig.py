@@ -160,7 +160,7 @@ class Rig:
     def _apply_shapes(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return neutral + weighted shapes, (T, V, 3)."""
         moved, basis = self._dense
-        weights = np.concatenate([coefficients[:, layout.EXPRESSION], self._corrective_weights(coefficients)], axis=1)
+        weights = np.concatenate([coefficients[:, layout.EXPRESSION], self.corrective_weights(coefficients)], axis=1)
         active = np.flatnonzero(weights.any(axis=0))
         posed = np.repeat(self.neutral[None], len(coefficients), axis=0)
         if active.size:
@@ -168,8 +168,8 @@ class Rig:
             posed[:, moved] += delta.reshape(len(coefficients), -1, 3)
         return posed
 
-    def _corrective_weights(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the weights (T, C) of the corrective shapes from the jaw rotation."""
+    def corrective_weights(self, coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the weights (T, C) of the corrective shapes for coefficients (T, 53); they follow the jaw alone."""
         jaw = coefficients[:, layout.JAW]
         if self.corrective == "jaw_angle":
             angle = np.linalg.norm(jaw, axis=1, keepdims=True)
