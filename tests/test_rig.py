@@ -1,6 +1,7 @@
 """Laws of the rig: what must hold for any head, and for the bundled one."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from cteg import layout
 from cteg.clip import Clip
 from cteg.errors import InputError, SpaceError, WeightsError
-from cteg.face.rig import Rig, rotation_matrices, vertex_normals
+from cteg.face.rig import OLD_FORMAT, Rig, _digest, rotation_matrices, vertex_normals
 from tests.poses import frame
 
 
@@ -92,6 +93,27 @@ def test_a_positive_jaw_opens_the_mouth(head):
     assert moved[1] < -0.02
 
 
+def test_a_pivot_moves_with_the_coefficients():
+    drive = np.zeros((1, 3, layout.D), dtype=np.float32)
+    drive[0, 1, 7] = 0.01
+    rig = dataclasses.replace(synthetic_rig(), pivot_drive=drive)
+    coefficients = np.stack([frame(jawOpen=0.3), frame(jawOpen=0.3, **{layout.OPEN_SHAPES[7]: 2.0})])
+    lower = rig.joint_vertices
+    linear = rig.vertices(coefficients * (np.arange(layout.D) < 50))
+    for got, rest, lift in zip(rig.vertices(coefficients), linear, (0.0, 0.02), strict=True):
+        pivot = rig.joint_pivots[0] + [0, lift, 0]
+        expected = Rotation.from_rotvec([0.3, 0, 0]).apply(rest[lower] - pivot) + pivot
+        np.testing.assert_allclose(got[lower], expected, atol=1e-6)
+
+
+def test_joint_weights_may_have_8_or_16_bits():
+    coarse = dataclasses.replace(synthetic_rig(), joint_weights=np.array([51, 102, 153, 255], dtype=np.uint8))
+    fine = dataclasses.replace(coarse, joint_weights=np.array([13107, 26214, 39321, 65535], dtype=np.uint16))
+    np.testing.assert_allclose(coarse.held(0)[1], [0.2, 0.4, 0.6, 1.0], atol=1e-6)
+    opened = frame(jawOpen=0.4)
+    np.testing.assert_allclose(fine.vertices(opened), coarse.vertices(opened), atol=1e-7)
+
+
 def test_the_corrective_follows_the_jaw_angle_and_stops():
     rig, plain = synthetic_rig("jaw_angle"), synthetic_rig()
     vertex = rig.shape_vertices[50]
@@ -167,6 +189,16 @@ def test_save_and_load_give_the_same_rig(head, tmp_path):
     assert (again.name, again.licence, again.joint_names) == (head.name, head.licence, head.joint_names)
 
 
+def test_the_first_format_is_still_read(tmp_path):
+    rig = synthetic_rig()
+    path = rig.save(tmp_path / "box.safetensors")
+    tensors = {name: tensor for name, tensor in load_file(path).items() if name != "pivot_drive"}
+    names = {"shape_names": json.dumps(rig.shape_names), "joint_names": json.dumps(rig.joint_names)}
+    plain = {key: getattr(rig, key) for key in ("name", "title", "licence", "space", "corrective")}
+    save_file(tensors, path, {**plain, **names, "format": OLD_FORMAT, "sha256": _digest(tensors)})
+    np.testing.assert_array_equal(Rig.load(path).vertices(frame(jawOpen=0.3)), rig.vertices(frame(jawOpen=0.3)))
+
+
 def test_damaged_files_are_refused(tmp_path):
     path = synthetic_rig().save(tmp_path / "box.safetensors")
     raw = bytearray(path.read_bytes())
@@ -209,6 +241,8 @@ def test_missing_heads_are_named(source):
         ({"shape_scale": np.ones(50)}, "shape_scale is not"),
         ({"shape_offsets": np.zeros(51, dtype=np.uint32)}, "offsets"),
         ({"corrective": "magic"}, "corrective"),
+        ({"joint_weights": np.ones(4, dtype=np.float32)}, "joint_weights is not a uint8 or uint16"),
+        ({"pivot_drive": np.zeros((2, 3, 53), dtype=np.float32)}, "pivot_drive has shape"),
         ({"corrective_angle": np.zeros(1, dtype=np.float32)}, "corrective_angle"),
         ({"shape_names": tuple(reversed(layout.OPEN_SHAPES))}, "shape names"),
     ],

@@ -6,7 +6,9 @@ A rig holds a neutral mesh, sparse linear shapes and a few joints. Deformation h
                         └──► joints: v' = v + sum_j w_j (R_j (v - p_j) + p_j - v)        (jaw, eyes, lids)
 
 `R_j` is the rotation by the vector `joint_drive[j] @ coefficients`. The jaw joint picks the three jaw coefficients; eye
-and lid joints are driven by the eye shapes, so that gaze turns real spheres and lids slide over them on an arc.
+and lid joints are driven by the eye shapes, so that gaze turns real spheres and lids slide over them on an arc. The
+pivot is `p_j = joint_pivots[j] + pivot_drive[j] @ coefficients`: FLAME's jaw joint moves a little with the expression,
+all other heads leave that at zero.
 
 The file is one safetensors file (no pickle): shapes are int16 with one scale each. `save` writes a digest of all
 tensors into the metadata and `load` checks it.
@@ -31,7 +33,10 @@ from cteg.errors import InputError, SpaceError, WeightsError
 
 # Dimensions: T frames, V vertices, F triangles, S shapes (50 expressions + C correctives), J joints, N sparse entries.
 
-FORMAT = "cteg-rig-1"
+FORMAT = "cteg-rig-2"
+OLD_FORMAT = "cteg-rig-1"
+"""Without `pivot_drive`; still read."""
+
 HEADS_DIR = Path(__file__).resolve().parents[2] / "weights" / "heads"
 DEFAULT_HEAD = "default"
 CORRECTIVES = {"none": 0, "jaw_angle": 1, "jaw_rotation": 9}
@@ -54,10 +59,11 @@ TENSORS: dict[str, tuple[str, int]] = {
     "joint_drive": ("float32", 3),
     "joint_offsets": ("uint32", 1),
     "joint_vertices": ("uint16", 1),
-    "joint_weights": ("uint8", 1),
+    "joint_weights": ("uint8 uint16", 1),
+    "pivot_drive": ("float32", 3),
     "corrective_angle": ("float32", 1),
 }
-"""Every tensor of the file: element type and number of axes."""
+"""Every tensor of the file: element types that it may have and number of axes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +91,10 @@ class Rig:
         joint_drive: (J, 3, 53) float32, rotation vector (radians) of joint j = `joint_drive[j] @ coefficients`.
         joint_offsets: (J + 1,) uint32.
         joint_vertices: (M,) uint16.
-        joint_weights: (M,) uint8, weight = value / 255; the remainder belongs to the static head.
+        joint_weights: (M,) uint8 or uint16, the weight as a share of the type's largest value; the remainder belongs
+            to the static head. `held` returns it as a number.
         corrective_angle: (1,) float32, jaw angle (radians) at which the `jaw_angle` corrective is fully on.
+        pivot_drive: (J, 3, 53) float32, metres by which a pivot moves per coefficient; zeros if not given.
     """
 
     name: str
@@ -109,11 +117,14 @@ class Rig:
     joint_drive: NDArray[np.float32]
     joint_offsets: NDArray[np.uint32]
     joint_vertices: NDArray[np.uint16]
-    joint_weights: NDArray[np.uint8]
+    joint_weights: NDArray[np.uint8] | NDArray[np.uint16]
     corrective_angle: NDArray[np.float32]
+    pivot_drive: NDArray[np.float32] = None  # type: ignore[assignment] - filled in below
     _dense: tuple[NDArray[np.intp], NDArray[np.float32]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.pivot_drive is None:
+            object.__setattr__(self, "pivot_drive", np.zeros((len(self.joint_names), 3, layout.D), dtype=np.float32))
         _check(self)
         for tensor in TENSORS:
             getattr(self, tensor).setflags(write=False)
@@ -123,6 +134,12 @@ class Rig:
     def vertex_count(self) -> int:
         """Number of vertices V."""
         return len(self.neutral)
+
+    def held(self, joint: int) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+        """Return the vertices (M,) that a joint holds and their weights (M,), 0...1."""
+        entries = slice(self.joint_offsets[joint], self.joint_offsets[joint + 1])
+        largest = np.iinfo(self.joint_weights.dtype).max
+        return self.joint_vertices[entries], self.joint_weights[entries].astype(np.float32) / np.float32(largest)
 
     def vertices(self, source: Clip | NDArray[np.floating]) -> NDArray[np.float32]:
         """Pose the head.
@@ -185,12 +202,11 @@ class Rig:
             rotation_vectors = coefficients @ self.joint_drive[joint].T  # (T, 3)
             if not rotation_vectors.any():
                 continue
-            entries = slice(self.joint_offsets[joint], self.joint_offsets[joint + 1])
-            index = self.joint_vertices[entries]
-            weight = self.joint_weights[entries].astype(np.float32)[:, None] / 255
-            arm = linear[:, index] - self.joint_pivots[joint]  # (T, M, 3)
+            index, weight = self.held(joint)
+            pivot = self.joint_pivots[joint] + coefficients @ self.pivot_drive[joint].T  # (T, 3)
+            arm = linear[:, index] - pivot[:, None]  # (T, M, 3)
             turned = arm @ rotation_matrices(rotation_vectors).transpose(0, 2, 1)
-            posed[:, index] += weight * (turned - arm)
+            posed[:, index] += weight[:, None] * (turned - arm)
         return posed
 
     def save(self, path: str | Path) -> Path:
@@ -230,11 +246,13 @@ class Rig:
                 tensors = {tensor: file.get_tensor(tensor) for tensor in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise WeightsError(f"The head file {path.name} is damaged or not a safetensors file.") from error
-        if metadata.get("format") != FORMAT:
-            raise WeightsError(f"{path.name} is not a head of format {FORMAT}, got {metadata.get('format')!r}.")
-        if missing := sorted(set(TENSORS) - set(tensors)):
+        found = metadata.get("format")
+        if found not in (FORMAT, OLD_FORMAT):
+            raise WeightsError(f"{path.name} is not a head of format {FORMAT}, got {found!r}.")
+        wanted = [tensor for tensor in TENSORS if found == FORMAT or tensor != "pivot_drive"]
+        if missing := sorted(set(wanted) - set(tensors)):
             raise WeightsError(f"The head file {path.name} lacks {', '.join(missing)}.")
-        tensors = {tensor: tensors[tensor] for tensor in TENSORS}
+        tensors = {tensor: tensors[tensor] for tensor in wanted}
         if metadata.get("sha256") != _digest(tensors):
             raise WeightsError(f"The head file {path.name} is damaged: its contents do not match their checksum.")
         try:
@@ -333,7 +351,8 @@ def _check(rig: Rig) -> None:
 
     for name, (dtype, axes) in TENSORS.items():
         tensor = getattr(rig, name)
-        require(tensor.dtype == dtype and tensor.ndim == axes, f"{name} is not a {dtype} array with {axes} axes")
+        fits = tensor.dtype.name in dtype.split() and tensor.ndim == axes
+        require(fits, f"{name} is not a {dtype.replace(' ', ' or ')} array with {axes} axes")
         require(dtype != "float32" or bool(np.isfinite(tensor).all()), f"{name} holds NaN or infinity")
     require(rig.space in layout.SPACES, f"unknown coefficient space {rig.space!r}")
     require(rig.corrective in CORRECTIVES, f"unknown corrective {rig.corrective!r}")
@@ -353,6 +372,7 @@ def _check(rig: Rig) -> None:
         "joint_drive": (joints, 3, layout.D),
         "joint_offsets": (joints + 1,),
         "joint_weights": (len(rig.joint_vertices),),
+        "pivot_drive": (joints, 3, layout.D),
         "corrective_angle": (1,),
     }
     for name, shape in expected.items():

@@ -55,11 +55,13 @@ export function rotationMatrix(matrix, x, y, z) {
   matrix[8] = 1 - second * (x * x + y * y);
 }
 
+const FORMATS = ["cteg-rig-1", "cteg-rig-2"];
+
 export class Rig {
-  /** @param {ArrayBuffer} buffer A file of format `cteg-rig-1`. */
+  /** @param {ArrayBuffer} buffer A head file; the first format has no `pivot_drive`. */
   constructor(buffer) {
     const { metadata, tensors } = parseSafetensors(buffer);
-    if (metadata.format !== "cteg-rig-1") throw new Error(`not a head file: ${metadata.format}`);
+    if (!FORMATS.includes(metadata.format)) throw new Error(`not a head file: ${metadata.format}`);
     this.title = metadata.title;
     this.space = metadata.space;
     this.corrective = metadata.corrective;
@@ -71,6 +73,7 @@ export class Rig {
     this.gloss = tensors.gloss;
     this.vertexCount = tensors.neutral.length / 3;
     this.#tensors = tensors;
+    this.#weights = shares(tensors.joint_weights);
     this.#deltas = scaledDeltas(tensors);
     this.#linear = new Float32Array(this.neutral.length);
     this.positions = new Float32Array(this.neutral);
@@ -78,8 +81,10 @@ export class Rig {
   }
 
   #tensors;
+  #weights;
   #deltas;
   #linear;
+  #pivot = new Float64Array(3);
   #matrix = new Float64Array(9);
 
   /**
@@ -123,31 +128,31 @@ export class Rig {
   #applyJoints(coefficients) {
     this.positions.set(this.#linear);
     for (let joint = 0; joint < this.joints; joint++) {
-      const x = this.#drive(joint, 0, coefficients);
-      const y = this.#drive(joint, 1, coefficients);
-      const z = this.#drive(joint, 2, coefficients);
+      const drive = this.#tensors.joint_drive;
+      const x = driven(drive, joint, 0, coefficients);
+      const y = driven(drive, joint, 1, coefficients);
+      const z = driven(drive, joint, 2, coefficients);
       if (x === 0 && y === 0 && z === 0) continue;
       rotationMatrix(this.#matrix, x, y, z);
+      this.#placePivot(joint, coefficients);
       this.#turn(joint);
     }
   }
 
-  /** One axis of a joint's rotation vector: a row of `joint_drive` times the coefficients. */
-  #drive(joint, axis, coefficients) {
-    const drive = this.#tensors.joint_drive;
-    const row = (joint * 3 + axis) * D;
-    let angle = 0;
-    for (let index = 0; index < D; index++) angle += drive[row + index] * coefficients[index];
-    return angle;
+  #placePivot(joint, coefficients) {
+    const { joint_pivots: pivots, pivot_drive: drive } = this.#tensors;
+    for (let axis = 0; axis < 3; axis++) {
+      this.#pivot[axis] = pivots[joint * 3 + axis] + (drive ? driven(drive, joint, axis, coefficients) : 0);
+    }
   }
 
-  /** Adds w (R (v - p) + p - v) to every vertex that the joint holds; R is the current matrix. */
+  /** Adds w (R (v - p) + p - v) to every vertex that the joint holds; R is the current matrix, p the current pivot. */
   #turn(joint) {
-    const { joint_offsets: offsets, joint_vertices: vertices, joint_weights: weights, joint_pivots } = this.#tensors;
-    const linear = this.#linear, positions = this.positions, m = this.#matrix;
-    const px = joint_pivots[joint * 3], py = joint_pivots[joint * 3 + 1], pz = joint_pivots[joint * 3 + 2];
+    const { joint_offsets: offsets, joint_vertices: vertices } = this.#tensors;
+    const linear = this.#linear, positions = this.positions, weights = this.#weights, m = this.#matrix;
+    const px = this.#pivot[0], py = this.#pivot[1], pz = this.#pivot[2];
     for (let entry = offsets[joint]; entry < offsets[joint + 1]; entry++) {
-      const v = vertices[entry] * 3, weight = weights[entry] / 255;
+      const v = vertices[entry] * 3, weight = weights[entry];
       const x = linear[v] - px, y = linear[v + 1] - py, z = linear[v + 2] - pz;
       positions[v] += weight * (m[0] * x + m[1] * y + m[2] * z - x);
       positions[v + 1] += weight * (m[3] * x + m[4] * y + m[5] * z - y);
@@ -192,6 +197,20 @@ export class Rig {
     const all = Array.from({ length: this.vertexCount }, (_, index) => index);
     return { face: boxAround(this.neutral, moved.size ? moved : all), head: boxAround(this.neutral, all) };
   }
+}
+
+/** One axis of a vector that the coefficients drive: a row of a (joints, 3, 53) tensor times the coefficients. */
+function driven(drive, joint, axis, coefficients) {
+  const row = (joint * 3 + axis) * D;
+  let sum = 0;
+  for (let index = 0; index < D; index++) sum += drive[row + index] * coefficients[index];
+  return sum;
+}
+
+/** Turns weights of 8 or 16 bits into shares 0...1. */
+function shares(levels) {
+  const largest = 2 ** (8 * levels.BYTES_PER_ELEMENT) - 1;
+  return Float32Array.from(levels, (level) => level / largest);
 }
 
 /** Turns the int16 deltas of all shapes into metres. */
