@@ -1,6 +1,7 @@
 """The sentences of the corpus: cleaning, splits, labels, errors."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -114,13 +115,13 @@ def test_prepare_writes_tidy_splits(sources, tmp_path):
 
 
 def test_prepare_keeps_test_before_dev_before_train_and_goemotions_before_xed(sources, tmp_path):
-    splits, _ = prepare.build(prepare.read_goemotions(sources[0]), prepare.read_xed(sources[1]))
+    splits, _ = prepare.build(prepare.read_goemotions(sources[0]), prepare.read_xed(sources[1]), [])
     assert [s.text for s in splits["test"]] == ["this is FINE", "My cat died yesterday"]
     assert all(normalised(s.text) != "this is fine" for split in ("dev", "train") for s in splits[split])
 
 
 def test_prepare_averages_the_labels_of_repeated_texts(sources):
-    splits, _ = prepare.build(prepare.read_goemotions(sources[0]), prepare.read_xed(sources[1]))
+    splits, _ = prepare.build(prepare.read_goemotions(sources[0]), prepare.read_xed(sources[1]), [])
     labels = {s.text: s.labels for s in splits["train"]}
     assert labels["I love this so much!"] == {"joy": 0.5, "love": 0.5}
     assert sum(text.startswith("Thanks for the help") for text in labels) == 1
@@ -142,8 +143,30 @@ def test_the_seven_groups_cover_every_label_once():
 
 
 def test_xed_dev_share_is_small_and_fixed():
-    chosen = [prepare.goes_to_dev(f"sentence number {k}") for k in range(4000)]
+    chosen = [prepare.split_of(f"sentence number {k}", prepare.XED_DEV_SHARE) == "dev" for k in range(4000)]
     assert sum(chosen) / len(chosen) == pytest.approx(prepare.XED_DEV_SHARE, abs=0.015)
+
+
+def test_our_own_sentences_are_many_labelled_and_in_every_split(sources):
+    own = prepare.read_own()
+    leading = Counter(max(labels, key=labels.__getitem__) for _, labels in own)
+    assert set(leading) == set(LABELS)
+    assert min(leading.values()) >= 40
+    splits, meta = prepare.build(prepare.read_goemotions(sources[0]), prepare.read_xed(sources[1]), own)
+    assert meta["dropped"].get("own: not a sentence", 0) < 0.02 * len(own)
+    held_out = {split: sum(s.source == "own" for s in rows) / len(own) for split, rows in splits.items()}
+    assert held_out["test"] == pytest.approx(prepare.OWN_HELD_OUT_SHARE, abs=0.04)
+    assert held_out["dev"] == pytest.approx(prepare.OWN_HELD_OUT_SHARE, abs=0.04)
+
+
+def test_own_labels_weigh_less_by_rank_and_unknown_ones_are_named(tmp_path):
+    path = tmp_path / "own.tsv"
+    path.write_text("text\tlabels\nOh no, not again\tfear,sadness,annoyance\n", encoding="utf-8")
+    (row,) = prepare.read_own(path)
+    assert row[1] == pytest.approx({"fear": 3 / 6, "sadness": 2 / 6, "annoyance": 1 / 6})
+    path.write_text("text\tlabels\nOh no, not again\tfeer\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"Line 2 of own\.tsv .*'feer'"):
+        prepare.read_own(path)
 
 
 @pytest.mark.parametrize("missing", ["goemotions/dev.tsv", "xed/neu_en.txt"])

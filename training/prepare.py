@@ -1,14 +1,16 @@
-"""Prepare the sentences of the corpus: clean GoEmotions and XED, split them, write one tidy format.
+"""Prepare the sentences of the corpus: clean GoEmotions, XED and our own, split them, write one tidy format.
 
     python -m training.prepare --goemotions DIR --xed DIR --out corpus/text
     python -m training.prepare --hub --out corpus/text
 
-writes `train.jsonl`, `dev.jsonl`, `test.jsonl` with one object per line,
-`{"text": str, "source": "goemotions" | "xed", "labels": {name: weight, ...}}` (weights sum to 1), and `meta.json`.
+writes `train.jsonl`, `dev.jsonl`, `test.jsonl` with one object per line, and `meta.json`:
+`{"text": str, "source": "goemotions" | "xed" | "own", "labels": {name: weight, ...}}` (weights sum to 1).
 
 No text is in two splits: GoEmotions keeps its published ones (test before dev before train where it repeats itself),
-XED goes to train but for a small part chosen by a hash of the text. XED's eight Plutchik labels become weights over the
-28 GoEmotions labels by `training/tables/xed_labels.tsv`.
+XED goes to train but for a small part chosen by a hash of the text, and our own sentences
+(`training/tables/sentences.tsv`: what people type into a demo, which comments and subtitles are not) are shared among
+all three in the same way. XED's eight Plutchik labels become weights over the 28 GoEmotions labels by
+`training/tables/xed_labels.tsv`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ SPLITS = ("test", "dev", "train")
 """Order of precedence: a text found in an earlier split is left out of the later ones."""
 
 XED_DEV_SHARE = 0.04
-XED_TABLE = Path(__file__).parent / "tables" / "xed_labels.tsv"
+OWN_HELD_OUT_SHARE = 0.15
+"""Part of our own sentences in dev, and again in test."""
+
+TABLES = Path(__file__).parent / "tables"
 SOURCES = {
     "goemotions": {
         "licence": "CC BY 4.0",
@@ -45,6 +50,11 @@ SOURCES = {
         "citation": "Öhman, Pàmies, Kajava, Tiedemann: XED: A Multilingual Dataset for Sentiment Analysis and Emotion "
         "Detection. COLING 2020.",
         "url": "https://github.com/Helsinki-NLP/XED",
+    },
+    "own": {
+        "licence": "CC0 1.0",
+        "citation": "Sentences written for this project, training/tables/sentences.tsv.",
+        "url": "",
     },
 }
 
@@ -124,7 +134,7 @@ def read_goemotions(folder: Path) -> dict[str, list[Row]]:
     return splits
 
 
-def read_xed_table(path: Path = XED_TABLE) -> dict[int, dict[str, float]]:
+def read_xed_table(path: Path = TABLES / "xed_labels.tsv") -> dict[int, dict[str, float]]:
     """Read the shares of GoEmotions labels in each Plutchik label id (0 = neutral)."""
     table: dict[int, dict[str, float]] = {}
     lines = [line for line in read_lines(path) if not line.startswith("#")]
@@ -150,9 +160,27 @@ def read_xed(folder: Path) -> list[Row]:
     return rows
 
 
-def goes_to_dev(key: str) -> bool:
-    """Say whether an XED text belongs to the dev split: a hash of the text decides, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") < XED_DEV_SHARE * 2**32
+def read_own(path: Path = TABLES / "sentences.tsv") -> list[Row]:
+    """Read our own sentences: text, then one to three label names from the strongest; n labels weigh n, ..., 1.
+
+    Raises:
+        InputError: the file is missing, or a line has no text or an unknown label; the message names the line.
+    """
+    rows: list[Row] = []
+    for number, line in enumerate(read_lines(path)[1:], 2):
+        text, field = fields_of(line, path, number)[:2]
+        names = field.split(",")
+        if unknown := [name for name in names if name not in LABELS]:
+            raise InputError(f"Line {number} of {path.name} has the unknown label {unknown[0]!r}.")
+        total = len(names) * (len(names) + 1) / 2
+        rows.append((text, {name: (len(names) - rank) / total for rank, name in enumerate(names)}))
+    return rows
+
+
+def split_of(key: str, dev: float, test: float = 0.0) -> str:
+    """Assign a text to a split by a hash of its key, the same on every machine; `dev` and `test` are shares."""
+    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
+    return "dev" if place < dev else "test" if place < dev + test else "train"
 
 
 def merge(rows: list[Row], source: str, taken: set[str]) -> tuple[list[Sentence], Counter[str]]:
@@ -189,18 +217,21 @@ def merge(rows: list[Row], source: str, taken: set[str]) -> tuple[list[Sentence]
     return list(sentences.values()), dropped
 
 
-def build(goemotions: dict[str, list[Row]], xed: list[Row]) -> tuple[dict[str, list[Sentence]], dict[str, object]]:
-    """Clean and split both sources; returns the sentences per split and the numbers for `meta.json`."""
+def build(
+    goemotions: dict[str, list[Row]], xed: list[Row], own: list[Row]
+) -> tuple[dict[str, list[Sentence]], dict[str, object]]:
+    """Clean and split the sources; returns the sentences per split and the numbers for `meta.json`."""
     taken: set[str] = set()
     splits: dict[str, list[Sentence]] = {}
     dropped: Counter[str] = Counter()
     for split in SPLITS:
         splits[split], lost = merge(goemotions[split], "goemotions", taken)
         dropped.update({f"goemotions {split}: {reason}": count for reason, count in lost.items()})
-    sentences, lost = merge(xed, "xed", taken)
-    dropped.update({f"xed: {reason}": count for reason, count in lost.items()})
-    for sentence in sentences:
-        splits["dev" if goes_to_dev(normalised(sentence.text)) else "train"].append(sentence)
+    for source, rows, shares in (("xed", xed, (XED_DEV_SHARE,)), ("own", own, (OWN_HELD_OUT_SHARE,) * 2)):
+        sentences, lost = merge(rows, source, taken)
+        dropped.update({f"{source}: {reason}": count for reason, count in lost.items()})
+        for sentence in sentences:
+            splits[split_of(normalised(sentence.text), *shares)].append(sentence)
     counts = {split: count_labels(rows) for split, rows in splits.items()}
     meta = {"labels": list(LABELS), "counts": counts, "dropped": dict(sorted(dropped.items())), "sources": SOURCES}
     return splits, meta
@@ -238,13 +269,13 @@ def main(
     xed: Annotated[Path | None, typer.Option(help="XED folder: en-annotated.tsv, neu_en.txt.")] = None,
     hub: Annotated[bool, typer.Option("--hub", help="Fetch both from the Hugging Face Hub first.")] = False,
 ) -> None:
-    """Clean GoEmotions and XED, split them and write train.jsonl, dev.jsonl, test.jsonl and meta.json."""
+    """Clean GoEmotions, XED and our own sentences, split them, write train.jsonl, dev.jsonl, test.jsonl, meta.json."""
     try:
         if hub:
             goemotions, xed = fetch(out / "raw")
         if goemotions is None or xed is None:
             raise InputError("Give both --goemotions DIR and --xed DIR, or --hub.")
-        splits, meta = build(read_goemotions(goemotions), read_xed(xed))
+        splits, meta = build(read_goemotions(goemotions), read_xed(xed), read_own())
         write(splits, meta, out)
     except CtegError as error:
         typer.echo(str(error), err=True)
