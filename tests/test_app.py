@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import io
 import json
 import os
 import secrets
@@ -16,9 +18,13 @@ import httpx
 import numpy as np
 import pytest
 from gradio_client import Client
+from PIL import Image
 
 from cteg.errors import WeightsError
+from cteg.face.heads import bundled_heads, offered_heads
+from cteg.face.rig import Rig
 from cteg.settings import Settings
+from cteg.ui.assets import Assets
 from cteg.ui.services import GeneratorHandle, head_path
 from tests.conftest import RunningApp, free_port
 
@@ -64,8 +70,10 @@ def page_generate(app: RunningApp, rater: str, text: str = TEXT, samples: int = 
     raise AssertionError("the stream ended early")
 
 
-def rate(app: RunningApp, *data: object) -> httpx.Response:
-    return httpx.post(f"{app.url}gradio_api/run/rate", json={"data": list(data)})
+def rate(app: RunningApp, token: object, rater: object, score: object, *rest: object) -> httpx.Response:
+    """Rate as the page does; id, sentence and head are empty if not given."""
+    data = [token, rater, score, *rest, *[""] * (3 - len(rest))]
+    return httpx.post(f"{app.url}gradio_api/run/rate", json={"data": data})
 
 
 # -- generating --------------------------------------------------------------------------------------------------------
@@ -180,8 +188,11 @@ def test_a_rating_reaches_the_database(app, rater):
     reply = rate(app, token, rater, 4, event, "")
     assert reply.json()["data"][0] == {"rating": event, "sequence": 1, "score": 4}
     (stored,) = [rating for rating in app.store.ratings() if rating.rater == rater]
-    assert (stored.score, stored.position, stored.seed, stored.text) == (4, 1, 8, None)
-    assert rate(app, token, rater, None, "", "").json()["data"][0]["sequence"] == 2
+    assert (stored.score, stored.position, stored.seed, stored.text, stored.head) == (4, 1, 8, None, "")
+    rate(app, token, rater, 5, "", "", "default")
+    (stored,) = [rating for rating in app.store.ratings() if rating.rater == rater]
+    assert (stored.score, stored.head) == (5, "default")
+    assert rate(app, token, rater, None, "", "").json()["data"][0]["sequence"] == 3
     assert not [rating for rating in app.store.ratings() if rating.rater == rater]
 
 
@@ -196,7 +207,9 @@ def test_forged_ratings_are_refused_and_stored_nowhere(app, rater):
         (token, rater, True, "", ""),
         (token, "'; DROP TABLE ratings", 3, "", ""),
         (token, rater, 3, "", "a sentence that it did not perform"),
-        (None, None, None, None, None),
+        (token, rater, 3, "", "", "a head that nobody offered"),
+        (token, rater, 3, "", "", ["default"]),
+        (None, None, None, None, None, None),
         (token, rater, 3, "", "x" * 5_000_000),
     ]
     for data in forged:
@@ -247,9 +260,42 @@ def test_health(app):
     assert health == {"status": "ok", "model": "ready", "store": "ok", "notice": "", "version": "test"}
 
 
-def test_the_head_may_be_kept_for_ever(app):
+def offer(app: RunningApp) -> dict:
+    """What the page is told about the heads."""
     components = httpx.get(f"{app.url}config").json()["components"]
-    (rig,) = {c["props"]["props"]["rig"] for c in components if "rig" in c["props"].get("props", {})}
+    (props,) = [c["props"]["props"] for c in components if "heads" in c["props"].get("props", {})]
+    return props
+
+
+def test_the_page_offers_every_bundled_head_with_a_portrait(app):
+    heads = offer(app)["heads"]
+    assert [head["name"] for head in heads] == [head.name for head in bundled_heads()]
+    assert heads[0]["name"] == "default"
+    assert heads[0]["url"] == offer(app)["first_head"]
+    for head in heads:
+        assert head["space"] == "open"
+        portrait = httpx.get(app.url + head["portrait"], timeout=30)
+        assert portrait.headers["content-type"] == "image/webp"
+        assert "immutable" in portrait.headers["cache-control"]
+        with Image.open(io.BytesIO(portrait.content)) as picture:
+            assert picture.size == (128, 128)
+            assert np.asarray(picture.convert("L")).std() > 20
+
+
+def test_a_head_of_ones_own_is_offered_first(tmp_path):
+    own = dataclasses.replace(Rig.load(), name="mine", title="Mine").save(tmp_path / "own.safetensors")
+    offered = offered_heads(own)
+    assert [head.name for head in offered] == ["mine", *(head.name for head in bundled_heads())]
+    assets = Assets(own)
+    assert assets.head_url == assets.heads[0]["url"]
+    assert assets.heads[0]["title"] == "Mine"
+    (tmp_path / "text.safetensors").write_text("no head at all")
+    with pytest.raises(WeightsError, match=r"text\.safetensors"):
+        offered_heads(tmp_path / "text.safetensors")
+
+
+def test_the_head_may_be_kept_for_ever(app):
+    rig = offer(app)["first_head"]
     reply = httpx.get(app.url + rig)
     assert reply.content == app.services.rig_path.read_bytes()
     assert "immutable" in reply.headers["cache-control"]

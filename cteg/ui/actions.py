@@ -19,7 +19,8 @@ import numpy as np
 import orjson
 
 from cteg.clip import Clip
-from cteg.errors import CtegError, StudyError
+from cteg.errors import CtegError, InputError, StudyError
+from cteg.face.heads import offered_heads
 from cteg.study.store import check_identifier
 from cteg.ui.services import Services
 
@@ -59,6 +60,7 @@ class Actions:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._head_names = {head.name for head in offered_heads(services.rig_path)}
 
     @at_the_edge
     def generate(self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7) -> dict:
@@ -111,7 +113,7 @@ class Actions:
         }
 
     @at_the_edge
-    def rate(self, token: str, rater: str, score: int | None, rating: str = "", text: str = "") -> dict:
+    def rate(self, token: str, rater: str, score: int | None, rating: str = "", text: str = "", head: str = "") -> dict:
         """Store how well a face fits its sentence.
 
         Args:
@@ -120,11 +122,14 @@ class Actions:
             score: 1 (not at all) to 5 (perfectly); null withdraws the rating.
             rating: Random id of this rating, so that sending it twice stores it once.
             text: The sentence, only if it may be kept with the rating.
+            head: Name of the head that shows the clip, one of those that the page offers; empty if unknown.
 
         Returns:
             `{"rating", "sequence", "score"}` as stored.
         """
-        receipt = self._services.store.rate(token, rater, score, rating, text)
+        if head and (not isinstance(head, str) or head not in self._head_names):
+            raise InputError("A rating needs the name of a head that this page offers.")
+        receipt = self._services.store.rate(token, rater, score, rating, text, head)
         return {"rating": receipt.id, "sequence": receipt.sequence, "score": receipt.score}
 
     def health(self) -> dict[str, str]:

@@ -116,7 +116,8 @@ def _build_player(assets: Assets) -> gr.HTML:
         apply_default_css=False,
         elem_id="cteg-player",
         player=assets.player_url,
-        rig=assets.head_url,
+        heads=assets.heads,
+        first_head=assets.head_url,
     )
 
 

@@ -6,7 +6,15 @@ const ZOOM_LIMITS = [0.6, 3];
 
 export class Camera {
   /** @param {{face: import("./rig.js").Box, head: import("./rig.js").Box}} bounds */
-  constructor({ face, head }) {
+  constructor(bounds) {
+    this.matrix = new Float32Array(16);
+    this.eye = new Float32Array(3);
+    this.frame(bounds);
+    this.reset();
+  }
+
+  /** Looks at another head; turn and zoom stay. */
+  frame({ face, head }) {
     const middle = (axis) => (face.low[axis] + face.high[axis]) / 2;
     const faceHeight = face.high[1] - face.low[1];
     // The frame reaches from just below the chin to the crown where the head is not much taller than its face.
@@ -20,9 +28,6 @@ export class Camera {
     // Below the chin the neck dissolves, before the mesh ends.
     this.fadeLow = head.low[1] + 0.15 * (face.low[1] - head.low[1]);
     this.fadeHigh = head.low[1] + 0.85 * (face.low[1] - head.low[1]);
-    this.matrix = new Float32Array(16);
-    this.eye = new Float32Array(3);
-    this.reset();
   }
 
   reset() {

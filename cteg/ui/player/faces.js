@@ -8,7 +8,7 @@ const KEYS = "Faces: space plays, comma and full stop step, arrows turn, plus an
 export class FaceGrid {
   /**
    * @param {object} listeners
-   * @param {() => string} listeners.sentenceToKeep The sentence if it may be kept with a rating, else an empty text.
+   * @param {import("./ratings.js").Circumstances} listeners.circumstances
    * @param {() => void} listeners.onrated Called whenever a score was saved or taken back.
    * @param {() => void} listeners.onlayout Called when faces moved on the page.
    */
@@ -70,8 +70,8 @@ export class FaceGrid {
     const enlarge = iconButton("enlarge", `Enlarge face ${index + 1}`, () => this.enlarge(face));
     const seed = element("span", { class: "seed", text: `seed ${clip.seed}`, title: "This seed makes this face again" });
     window.append(element("span", { class: "number", text: String(index + 1) }), enlarge, seed);
-    const { sentenceToKeep, onrated } = this.#listeners;
-    const scale = new RatingScale(index + 1, clip.token, sentenceToKeep, onrated, score);
+    const { circumstances, onrated } = this.#listeners;
+    const scale = new RatingScale(index + 1, clip.token, circumstances, onrated, score);
     this.#scales.push(scale);
     face.append(element("figcaption", {}, scale.node));
   }

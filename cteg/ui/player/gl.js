@@ -36,12 +36,13 @@ export class Renderer {
     this.#camera = gl.getUniformLocation(this.#program, "camera");
     this.#eye = gl.getUniformLocation(this.#program, "eye");
     this.#fade = gl.getUniformLocation(this.#program, "fade");
-    gl.bindVertexArray(gl.createVertexArray());
+    this.#array = gl.createVertexArray();
+    gl.bindVertexArray(this.#array);
     this.#positions = this.#attribute(0, 3, gl.FLOAT, rig.positions, gl.DYNAMIC_DRAW);
     this.#normals = this.#attribute(1, 3, gl.FLOAT, rig.normals, gl.DYNAMIC_DRAW);
     this.#attribute(2, 4, gl.UNSIGNED_BYTE, colorAndOcclusion(rig), gl.STATIC_DRAW);
     this.#attribute(3, 1, gl.UNSIGNED_BYTE, rig.gloss, gl.STATIC_DRAW);
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.#makeBuffer());
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, rig.triangles, gl.STATIC_DRAW);
     gl.useProgram(this.#program);
     gl.enable(gl.DEPTH_TEST);
@@ -53,11 +54,20 @@ export class Renderer {
   #gl;
   #rig;
   #program;
+  #array;
+  #buffers = [];
   #camera;
   #eye;
   #fade;
   #positions;
   #normals;
+
+  /** Gives back the memory of the graphics processor; nothing can be drawn afterwards. */
+  dispose() {
+    this.#gl.deleteVertexArray(this.#array);
+    this.#buffers.forEach((buffer) => this.#gl.deleteBuffer(buffer));
+    this.#gl.deleteProgram(this.#program);
+  }
 
   /** Empties the whole canvas. */
   clear() {
@@ -93,12 +103,17 @@ export class Renderer {
 
   #attribute(location, size, type, values, usage) {
     const gl = this.#gl;
-    const buffer = gl.createBuffer();
+    const buffer = this.#makeBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
     gl.bufferData(gl.ARRAY_BUFFER, values, usage);
     gl.enableVertexAttribArray(location);
     gl.vertexAttribPointer(location, size, type, type !== gl.FLOAT, 0, 0);
     return buffer;
+  }
+
+  #makeBuffer() {
+    this.#buffers.push(this.#gl.createBuffer());
+    return this.#buffers.at(-1);
   }
 }
 

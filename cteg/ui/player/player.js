@@ -9,8 +9,8 @@ import { Clock } from "./clock.js";
 import { Controls, followPointer } from "./controls.js";
 import { count, element } from "./dom.js";
 import { FaceGrid } from "./faces.js";
+import { HeadChooser } from "./heads.js";
 import { QUESTION } from "./ratings.js";
-import { Rig } from "./rig.js";
 import * as server from "./server.js";
 import { NoWebGL, Stage } from "./stage.js";
 
@@ -30,9 +30,16 @@ const LONG_WAIT = 2000; // milliseconds until the player says more about the wai
  */
 
 export class Player {
-  /** @param {HTMLElement} root Empty element of the page. */
-  constructor(root) {
+  /**
+   * @param {HTMLElement} root Empty element of the page.
+   * @param {import("./heads.js").Head[]} heads What the server offers.
+   * @param {string} first Address of the head that is shown first.
+   */
+  constructor(root, heads, first) {
     this.root = root;
+    const known = server.recallHead();
+    const chosen = heads.find((head) => head.name === known) ?? heads.find((head) => head.url === first);
+    this.heads = new HeadChooser(heads, chosen, server.appRoot(), (head) => this.wear(head));
     this.clock = new Clock();
     this.controls = new Controls(this.#deck());
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -42,12 +49,13 @@ export class Player {
 
   #run = null;
   #stage = null;
+  #worn = null; // the head that the faces have
   #waitTimer = 0;
   #loaded;
 
   /** Fetches the head and shows the faces that wait. */
-  async load(headUrl) {
-    this.#loaded = this.#loadStage(headUrl);
+  async load() {
+    this.#loaded = this.#loadStage();
     await this.#loaded;
     this.#reportHealth();
   }
@@ -63,7 +71,10 @@ export class Player {
     await this.#loaded;
     if (!run || !this.#stage) return;
     clearTimeout(this.#waitTimer);
-    if (run.space !== this.#stage.space) throw new Error(`a clip of the space ${run.space} needs another head`);
+    const head = this.heads.offer(run.space);
+    if (!head) throw new Error(`a clip of the space ${run.space} needs another head`);
+    if (head !== this.#worn) await this.wear(head);
+    if (head !== this.#worn) return; // it could not be loaded, or another one was chosen meanwhile
     const clips = run.clips.map((source) => new Clip(source));
     this.#run = run;
     this.#setFaces(clips, scores);
@@ -75,6 +86,32 @@ export class Player {
     this.#stage.refresh();
     this.#stage.draw();
     this.root.dataset.firstFrame = (performance.now() - began).toFixed(1);
+  }
+
+  /**
+   * Shows all faces on another head; what plays goes on. Of several heads chosen in a row, the last one counts.
+   *
+   * @param {import("./heads.js").Head} head
+   */
+  async wear(head) {
+    this.heads.choose(head);
+    await this.#loaded;
+    if (!this.#stage) return;
+    try {
+      const rig = await this.heads.rig(head);
+      if (this.heads.chosen !== head) return;
+      this.#stage.rig = rig;
+    } catch (error) {
+      console.error(error);
+      if (this.heads.chosen !== head) return;
+      this.heads.choose(this.#worn);
+      this.#notify(`${head.title} could not be loaded; please try again.`);
+      return;
+    }
+    this.#setWorn(head);
+    server.rememberHead(head.name);
+    this.#notify(this.#run?.notice ?? "");
+    this.#stage.draw();
   }
 
   /** Shows again what this tab showed before it was reloaded. */
@@ -129,13 +166,13 @@ export class Player {
     this.#stage?.invalidate();
   }
 
-  async #loadStage(headUrl) {
+  async #loadStage() {
     try {
-      const response = await fetch(headUrl);
-      if (!response.ok) throw new Error(`the head did not arrive (${response.status})`);
-      const rig = new Rig(await response.arrayBuffer());
+      const head = this.heads.chosen;
+      const rig = await this.heads.rig(head);
       const listeners = { onframe: () => this.#onFrame(), onlost: (lost) => this.#onLost(lost) };
       this.#stage = new Stage(this.faces.node, rig, this.clock, listeners);
+      this.#setWorn(head);
       followPointer(this.faces.node, this.#deck());
       this.#showEmpty();
     } catch (error) {
@@ -148,13 +185,14 @@ export class Player {
     this.headline = element("p", { class: "sentence" });
     this.detail = element("p", { class: "detail" });
     this.faces = new FaceGrid({
-      sentenceToKeep: () => (this.keep.checked ? this.#run.text : ""),
+      circumstances: () => ({ text: this.keep.checked ? this.#run.text : "", head: this.#worn.name }),
       onrated: () => this.#onRated(),
       onlayout: () => this.#stage?.refresh(),
     });
     const heading = element("div", { class: "heading", role: "status" }, this.headline, this.detail);
     const bar = element("div", { class: "progress", "aria-hidden": "true" });
-    this.root.append(this.notice, heading, this.#questionLine(), bar, this.faces.node, this.controls.node);
+    const top = element("div", { class: "top" }, heading, this.heads.node);
+    this.root.append(this.notice, top, this.#questionLine(), bar, this.faces.node, this.controls.node);
     this.root.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
@@ -203,6 +241,11 @@ export class Player {
     this.root.dataset.faces = String(clips.length);
     this.#stage.clips = clips;
     this.#onRated();
+  }
+
+  #setWorn(head) {
+    this.#worn = head;
+    this.root.dataset.head = head.name;
   }
 
   #onRated() {
@@ -293,14 +336,14 @@ export class Player {
  * Starts the player in a `gr.HTML` component.
  *
  * @param {HTMLElement} host The component's element.
- * @param {{value: Run | null, rig: string}} props The component's properties.
+ * @param {{value: Run | null, heads: import("./heads.js").Head[], first_head: string}} props The component's properties.
  * @param {(name: string, callback: () => void) => void} watch Calls back when the server sends another value.
  */
 export async function mount(host, props, watch) {
-  const player = new Player(host.querySelector(".cteg-player"));
+  const player = new Player(host.querySelector(".cteg-player"), props.heads, props.first_head);
   host.cteg = player;
   watch("value", () => player.show(props.value).catch((error) => player.fail(error)));
-  await player.load(new URL(props.rig, server.appRoot()));
+  await player.load();
   await player.restore();
   return { begin: (text, samples) => player.begin(text, samples), end: () => player.end(), raterId: server.raterId };
 }

@@ -6,18 +6,23 @@ import { randomId, saveRating } from "./server.js";
 export const QUESTION = "How well does the face fit the feeling of the sentence?";
 const MEANINGS = { 1: "1, not at all", 2: "2", 3: "3", 4: "4", 5: "5, perfectly" };
 
+/**
+ * @typedef {() => {text: string, head: string}} Circumstances What is stored with a rating: the sentence if the person
+ * agreed to keep it, else an empty text, and the name of the head that is shown.
+ */
+
 export class RatingScale {
   /**
    * @param {number} number Number of the face, from 1.
    * @param {string | null} token Key of the clip; null where ratings are off.
-   * @param {() => string} sentenceToKeep The sentence if the person agreed to keep it, else an empty text.
+   * @param {Circumstances} circumstances
    * @param {() => void} onchange Called whenever a score was saved or taken back.
    * @param {number | null} score The score that was saved before.
    */
-  constructor(number, token, sentenceToKeep, onchange, score = null) {
+  constructor(number, token, circumstances, onchange, score = null) {
     this.score = score; // as saved
     this.#token = token;
-    this.#sentenceToKeep = sentenceToKeep;
+    this.#circumstances = circumstances;
     this.#onchange = onchange;
     this.#buttons = [1, 2, 3, 4, 5].map((score) => this.#makeButton(score));
     this.#note = element("span", { class: "note", role: "status" });
@@ -33,7 +38,7 @@ export class RatingScale {
   }
 
   #token;
-  #sentenceToKeep;
+  #circumstances;
   #onchange;
   #buttons;
   #note;
@@ -53,7 +58,7 @@ export class RatingScale {
     this.#queue = this.#queue.then(async () => {
       if (change.score === this.score) return this.#showSaved();
       try {
-        await saveRating({ token: this.#token, text: this.#sentenceToKeep(), ...change });
+        await saveRating({ token: this.#token, ...this.#circumstances(), ...change });
       } catch (error) {
         return this.#showFailure(change, error.message);
       }

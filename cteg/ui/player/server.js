@@ -3,6 +3,7 @@
 const RATER = "cteg.rater";
 const KEEP = "cteg.keep-sentence";
 const LAST_RUN = "cteg.last-run";
+const HEAD = "cteg.head";
 const PATIENCE = 10_000; // milliseconds until a rating counts as not saved
 
 /** The address of the app, with a slash at its end; right behind a proxy that serves it under a path, too. */
@@ -73,19 +74,37 @@ export function recallRun() {
   }
 }
 
+/** The name of the head that was chosen in this tab, or null. */
+export function recallHead() {
+  try {
+    return sessionStorage.getItem(HEAD);
+  } catch {
+    return null;
+  }
+}
+
+export function rememberHead(name) {
+  try {
+    sessionStorage.setItem(HEAD, name);
+  } catch {
+    // a reload shows the first head then
+  }
+}
+
 /**
  * Stores one rating.
  *
- * @param {{token: string, score: number | null, id: string, text: string}} rating `text` is empty unless it may be kept.
+ * @param {{token: string, score: number | null, id: string, text: string, head: string}} rating `text` is empty unless
+ * it may be kept; `head` is the name of the head that is shown.
  * @throws {Error} With one sentence for the person; the rating counts as not saved.
  */
-export async function saveRating({ token, score, id, text }) {
+export async function saveRating({ token, score, id, text, head }) {
   let response, body;
   try {
     response = await fetch(new URL("gradio_api/run/rate", appRoot()), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ data: [token, raterId(), score, id, text] }),
+      body: JSON.stringify({ data: [token, raterId(), score, id, text, head] }),
       signal: AbortSignal.timeout(PATIENCE),
     });
     body = await response.json();

@@ -19,7 +19,6 @@ export class Stage {
     this.camera = new Camera(rig.bounds());
     this.clips = [neutralClip()];
     this.framesDrawn = 0;
-    this.space = rig.space;
     this.#grid = grid;
     this.#rig = rig;
     this.#clock = clock;
@@ -52,6 +51,20 @@ export class Stage {
   #pace = 16;
   #lastTime = 0;
   #coefficients = new Float32Array(D);
+
+  /** The head of all faces. */
+  get rig() {
+    return this.#rig;
+  }
+
+  /** Shows all faces on another head. */
+  set rig(rig) {
+    this.#rig = rig;
+    this.camera.frame(rig.bounds());
+    this.#renderer.dispose();
+    this.#renderer = new Renderer(this.#gl, rig);
+    this.refresh();
+  }
 
   /** The parts of the cells that show a face, in order. */
   get windows() {
