@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cteg import layout
-from cteg.face.rig import Rig
-from training.head import paint, sculpt
+from cteg.face.rig import Rig, vertex_normals
+from training.head import creases, paint, sculpt
 from training.head.brows import brow, lashes
 from training.head.eyes import catchlight, eyeball, gaze_joint, sphere_fit
 from training.head.hair import hair
@@ -27,7 +27,7 @@ from training.head.source import (
     read_mirror,
     read_target,
 )
-from training.head.subdivide import Refined, clip, refine
+from training.head.subdivide import Refined, clip, halve_edges, keep_triangles, refine
 
 LICENCE = "CC0-1.0; MakeHuman base mesh and targets, face units by Mika Suominen"
 SIDES = ("Left", "Right")
@@ -110,10 +110,22 @@ def refine_head(mesh: BaseMesh, source: NDArray[np.float64], files: SourceFiles)
     centre = source[quads].mean(axis=1)
     near_eye = np.min([np.linalg.norm((centre - eye) / [1, 1, 1.3], axis=1) for eye in eyes], axis=0) < 0.029
     near_mouth = np.linalg.norm((centre - mouth) / [1.15, 1, 1.2], axis=1) < 0.031
-    refined = refine(quads, (near_eye | near_mouth) & ~inside, len(source))
+    middle = between_eyes(mesh, source)
+    creased = creases.has_creases((centre - middle) * 1e3)
+    refined = refine(quads, (near_eye | near_mouth | creased) & ~inside, len(source))
+    place = (refined.operator @ source - middle) * 1e3
+    refined = keep_triangles(refined, ~in_socket(place, (np.array(eyes) - middle) * 1e3)[refined.triangles].all(axis=1))
+    refined = halve_edges(refined, (refined.operator @ source - middle) * 1e3, creases.is_too_long)
     eye_height = np.mean(eyes, axis=0)[1]
     rest = refined.operator @ source
     return clip(refined, (rest - [0.0, eye_height - NECK_BELOW_EYES, neck[2]]) @ CUT_NORMAL)
+
+
+def in_socket(place: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points (V, 3) line an eye's socket behind the lids, where nobody sees them; millimetres."""
+    arms = place[:, None] - eyes  # (V, 2 eyes, 3)
+    distance, ahead = np.linalg.norm(arms, axis=2), arms[:, :, 2]
+    return ((distance < 17.0) & (ahead < -4.0)).any(axis=1)
 
 
 def hinge_of(mesh: BaseMesh, source: NDArray, units: dict[str, NDArray], refined: Refined) -> Hinge:
@@ -136,6 +148,7 @@ def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hing
     sculpt.strengthen(deltas, rest[:, 0])
     sculpt.soften_smile(deltas, place, refined.triangles)
     sculpt.add_moves(deltas, place)
+    creases.add_creases(deltas, place, vertex_normals(rest[None].astype(np.float32), refined.triangles)[0])
     deltas[CORRECTIVE], deltas["mouthClose"] = jaw_shapes(rest, opened, deltas["mouthClose"], hinge)
     count = len(rest)
     return Part(rest, refined.triangles, np.zeros((count, 3)), np.zeros(count), deltas, {"jaw": hinge.weights})

@@ -62,23 +62,25 @@ class Move:
 
 
 MOVES = (
-    Move("mouthSmile", (22.0, -67.0), (9.0, 8.0), (1.5, 3.5, -2.0)),  # corners up and in: a curve, not a stretched line
+    Move("mouthSmile", (22.0, -67.0), (9.0, 8.0), (2.0, 2.2, -1.6)),  # corners up and in: a curve, not a stretched line
     Move("mouthSmile", (0.0, -72.0), (11.0, 7.0), (0.0, -1.2, 0.0)),
     Move("mouthSmile", (39.0, -36.0), (15.0, 13.0), (1.0, 3.5, 4.0)),  # the cheek bunches up
-    Move("mouthSmile", (17.0, -43.0), (3.8, 3.8), (0.0, 0.0, -2.0), (31.0, -66.0)),  # the fold from nose to corner
-    Move("mouthSmile", (25.0, -40.0), (6.0, 6.0), (0.6, 0.6, 1.6), (37.0, -58.0)),  # and the cheek beside it
-    Move("noseSneer", (16.0, -44.0), (3.8, 3.8), (0.0, 0.0, -1.6), (25.0, -62.0)),
+    Move("mouthSmile", (30.0, -46.0), (7.0, 7.0), (0.6, 0.8, 1.8), (38.0, -60.0)),  # and the cheek beside it
     Move("cheekSquint", (36.0, -25.0), (15.0, 9.0), (0.0, 2.2, 2.2)),
     Move("cheekSquint", (29.0, -8.5), (14.0, 5.0), (0.0, 1.6, 0.2)),  # the lower lid rises with the cheek
     Move("eyeSquint", (29.0, -7.5), (14.0, 4.5), (0.0, 1.8, 0.2)),
     Move("mouthFrown", (21.0, -70.0), (8.0, 8.0), (0.5, -2.5, -0.8)),
     Move("mouthFrown", (25.0, -80.0), (6.0, 8.0), (0.0, 0.0, -1.3)),
-    Move("browDown", (9.0, 16.0), (9.0, 9.0), (-2.2, -1.8, 1.2)),  # inner ends together and down
+    Move("browDown", (10.0, 17.0), (11.0, 10.0), (-2.6, -3.6, 1.6)),  # inner ends together and down
+    Move("browDown", (46.0, 20.0), (14.0, 9.0), (0.0, 2.0, 0.0)),  # and the tails up: the slant reads as anger
     Move("browInnerUp", (13.0, 20.0), (9.0, 10.0), (-0.8, 3.2, 0.6)),  # oblique brows carry sadness, also over
     Move("browInnerUp", (45.0, 18.0), (11.0, 9.0), (0.0, -1.6, 0.0)),  # a browDown of its own (units 1 + 4)
     Move("noseSneer", (13.0, -42.0), (8.0, 9.0), (1.2, 2.2, 0.6)),  # wing of the nose lifts
     Move("noseSneer", (8.0, -6.0), (6.0, 8.0), (0.0, 0.8, 1.0)),
-    Move("mouthPress", (22.0, -68.0), (8.0, 7.0), (-1.5, -3.0, -1.2)),
+    Move("mouthPress", (0.0, -69.0), (26.0, 16.0), (0.0, -4.2, 0.0)),  # the unit lifts the whole mouth
+    Move("mouthPress", (22.0, -68.0), (10.0, 9.0), (-3.6, -0.6, -1.0)),
+    Move("mouthPress", (12.0, -84.0), (14.0, 6.0), (0.0, 1.2, 1.4)),  # the chin tightens
+    Move("mouthPress", (12.0, -58.0), (14.0, 4.0), (0.0, -0.6, 1.0)),
 )
 
 

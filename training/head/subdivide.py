@@ -1,17 +1,21 @@
 """Refine quads where the face moves, as one linear operator from source vertices to refined vertices.
 
 One Catmull-Clark step gives smooth positions; only chosen quads are split in four. A whole quad beside a split one
-becomes a polygon through the shared edge point, so there are no cracks. Because the operator is linear it carries every
-shape along: refined displacement = operator @ source displacement.
+becomes a polygon through the shared edge point, so there are no cracks. Where creases need more, chosen edges are
+halved once or twice. Because the operator is linear it carries every shape along: refined displacement = operator @
+source displacement.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+EdgeChoice = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
 
 # Dimensions: N source vertices, Q quads, E edges, V refined vertices, F triangles.
 
@@ -128,6 +132,53 @@ def _triangles(
             polygon = polygon[start:] + polygon[:start]
         triangles += [(polygon[0], polygon[i], polygon[i + 1]) for i in range(1, len(polygon) - 1)]
     return np.array(triangles, dtype=np.intp)
+
+
+def halve_edges(refined: Refined, reference: NDArray[np.float64], choose: EdgeChoice, rounds: int = 2) -> Refined:
+    """Put a vertex in the middle of chosen edges and split the triangles beside them, so that no crack opens.
+
+    Args:
+        refined: The surface.
+        reference: (V, 3) positions that decide.
+        choose: Called with the middles (E, 3) and the vectors (E, 3) of edges; returns which (E,) to halve.
+        rounds: How often an edge may be halved.
+    """
+    for _ in range(rounds):
+        triangles = refined.triangles
+        pairs = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+        edges, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        ends = reference[edges]
+        chosen = choose(ends.mean(axis=1), ends[:, 1] - ends[:, 0])
+        middle = np.full(len(edges), -1)
+        middle[chosen] = len(reference) + np.arange(chosen.sum())
+        rows = _rows(edges[chosen], np.full(2, 0.5), len(reference))
+        reference = np.concatenate([reference, rows @ reference])
+        split = _split(triangles, middle[inverse.reshape(-1, 3)], reference)
+        origin = np.concatenate([refined.origin, np.full(chosen.sum(), -1)])
+        refined = Refined(sparse.vstack([refined.operator, rows @ refined.operator]).tocsr(), split, origin)
+    return refined
+
+
+def _split(triangles: NDArray[np.intp], middles: NDArray[np.intp], place: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the triangles (F, 3) split at the vertices (F, 3) on their edges 01, 12, 20 (-1 = none)."""
+    pieces: list[tuple[int, int, int]] = []
+    for corners, mids in zip(triangles, middles, strict=True):
+        count = int((mids >= 0).sum())
+        if count == 0:
+            pieces.append(tuple(corners))
+        elif count == 3:
+            (a, b, c), (ab, bc, ca) = corners, mids
+            pieces += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+        else:  # turn the triangle so that the edge 01 (one) or the edges 01 and 12 (two) are the halved ones
+            turn = int(np.flatnonzero(mids >= 0)[0]) if count == 1 else (int(np.flatnonzero(mids < 0)[0]) + 1) % 3
+            (a, b, c), (ab, bc, _) = np.roll(corners, -turn), np.roll(mids, -turn)
+            if count == 1:
+                pieces += [(a, ab, c), (ab, b, c)]
+            elif np.linalg.norm(place[a] - place[bc]) < np.linalg.norm(place[ab] - place[c]):
+                pieces += [(ab, b, bc), (a, ab, bc), (a, bc, c)]
+            else:
+                pieces += [(ab, b, bc), (a, ab, c), (ab, bc, c)]
+    return np.array(pieces, dtype=np.intp)
 
 
 def clip(refined: Refined, height: NDArray[np.float64]) -> Refined:
