@@ -125,7 +125,7 @@ def in_socket(place: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[
     """Return which points (V, 3) line an eye's socket behind the lids, where nobody sees them; millimetres."""
     arms = place[:, None] - eyes  # (V, 2 eyes, 3)
     distance, ahead = np.linalg.norm(arms, axis=2), arms[:, :, 2]
-    return ((distance < 17.0) & (ahead < -4.0)).any(axis=1)
+    return (((distance < 15.9) & (ahead < -1.0)) | ((distance < 17.0) & (ahead < -4.0))).any(axis=1)
 
 
 def hinge_of(mesh: BaseMesh, source: NDArray, units: dict[str, NDArray], refined: Refined) -> Hinge:

@@ -1,24 +1,31 @@
-"""Short hair as a sculpted cap: a grid from the crown to the hairline, raised off the skull."""
+"""Hair as locks: tapered, bent ribbons over a cap, combed back from the forehead and down at the sides.
+
+Places on the scalp are given by azimuth (degrees, 0 = front, + to the character's left) and share of the way from the
+whorl to the hairline. They are found on the reference face and carried to another identity by the triangles they lie on.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy import sparse
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.spatial import cKDTree
 
+from training.head.paint import mix
 from training.head.part import Part, grid_triangles
-
-COLUMNS, ROWS = 112, 12
 
 HAIRLINE = np.array(
     [
-        [0, 60],
+        [0, 61],
         [12, 62],
-        [24, 63],
-        [34, 60],
-        [42, 53],
-        [49, 43],
-        [55, 31],
+        [24, 62],
+        [34, 59],
+        [42, 52],
+        [49, 42],
+        [55, 30],
         [60, 14],
         [64, -4],
         [67, -12],
@@ -35,104 +42,226 @@ HAIRLINE = np.array(
     ],
     dtype=np.float64,
 )
-"""Hairline of one half: azimuth in degrees (0 = front, 180 = back) and height over the eyes in millimetres."""
+"""Hairline of one half: azimuth in degrees and height over the eyes in millimetres on the reference face."""
 
 CROWN = np.array([0.0, 0.93, -0.37])
 """Direction of the whorl from the middle of the skull: up and back."""
 
-TUFT = 0.0011
-"""Metres by which locks of hair roughen the hairline."""
+SCALP_COLUMNS, SCALP_SHARES = 96, np.linspace(0.02, 1.06, 18)
+"""The scalp is sampled on this grid of azimuths and shares."""
 
-SHORT, VOLUME = 0.0055, 0.0055
-"""Thickness in metres at the sides, and what the top of the forehead adds."""
+CAP_COLUMNS, CAP_SHARES = 48, np.array([0.04, 0.3, 0.55, 0.75, 0.88, 0.955, 1.0])
+CAP_RISE, CAP_TOP, CAP_EDGE = 3.4, 8.5, -1.2
+"""Millimetres of the cap over the scalp at the sides and on top, and of its edge, which lies in the skin."""
+
+STUBBLE = 0.45
+"""Share of the hair's colour on the skin at the hairline."""
+
+LOCK_ROWS = 5
+LOCK_SEED = 5
 
 
-def cast(
-    origins: NDArray[np.float64], directions: NDArray[np.float64], corners: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the distance (n,) to the farthest of the triangles (F, 3, 3) that each ray hits, NaN without a hit.
+@dataclass(frozen=True)
+class Row:
+    """One row of locks.
+
+    Attributes:
+        azimuth: First and last root, degrees; the row is mirrored if `both_sides`.
+        count: How many locks.
+        share: Share at the roots and at the tips.
+        sweep: Degrees that tips lie behind their roots (beside them on the way to the character's right in front).
+        lift: Millimetres over the scalp at root, middle and tip.
+        width: Millimetres of a lock.
+        both_sides: Whether the mirror image belongs to it.
+    """
+
+    azimuth: tuple[float, float]
+    count: int
+    share: tuple[float, float]
+    sweep: float
+    lift: tuple[float, float, float]
+    width: float
+    both_sides: bool = False
+
+
+ROWS: tuple[Row, ...] = (
+    # The back, from the nape up, so that upper locks lie over lower ones.
+    Row((100, 180), 9, (0.66, 1.0), 4, (3.5, 4.6, 0.5), 19, both_sides=True),
+    Row((96, 180), 7, (0.36, 0.8), 6, (4.5, 6.5, 4.0), 24, both_sides=True),
+    # The sides, combed back over the ears.
+    Row((56, 68), 4, (0.86, 1.02), 9, (2.5, 3.5, 0.3), 11, both_sides=True),
+    Row((62, 96), 5, (0.66, 0.99), 14, (3.6, 5.0, 1.5), 16, both_sides=True),
+    Row((54, 88), 5, (0.4, 0.84), 16, (6.0, 7.5, 4.0), 21, both_sides=True),
+    # The top, combed back and to the side.
+    Row((-60, 75), 8, (0.34, 0.02), 22, (9.0, 10.5, 7.0), 21),
+    Row((-54, 66), 9, (0.6, 0.22), 20, (9.0, 12.5, 9.0), 20),
+    Row((-50, 58), 11, (0.82, 0.42), 20, (6.0, 13.5, 10.0), 18),
+    Row((-52, 52), 15, (0.985, 0.62), 18, (-0.5, 12.5, 10.5), 15),
+)
+
+
+def hair(skin: Part, place: NDArray[np.float64], skull: NDArray[np.bool_], tint: NDArray[np.float64]) -> Part:
+    """Return the hair; the skin at its edge takes on some of its colour.
+
+    Args:
+        skin: The painted skin.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
+        skull: (F,) True for skin triangles that may carry hair (no ears, no inner surfaces).
+        tint: (3,) colour in the shade.
+    """
+    scalp = _Scalp(skin, place, skin.triangles[skull])
+    skin.color = mix(skin.color, tint, STUBBLE * scalp.cover(place))
+    light = tint + np.minimum(0.75 * tint, (255 - tint) / 2)
+    pieces = [_cap(scalp)]
+    generator = np.random.default_rng(LOCK_SEED)
+    for row in ROWS:
+        for azimuth in np.linspace(*row.azimuth, row.count):
+            for side in (-1.0, 1.0) if row.both_sides else (1.0,):
+                pieces.append(_lock(scalp, row, azimuth, side, generator))
+    starts = np.cumsum([0] + [len(points) for points, _, _ in pieces])
+    vertices = np.concatenate([points for points, _, _ in pieces])
+    triangles = np.concatenate([faces + start for (_, faces, _), start in zip(pieces, starts, strict=False)])
+    glow = np.concatenate([glow for _, _, glow in pieces])[:, None]
+    return Part(vertices, triangles, tint * (1 - glow) + light * glow, np.full(len(vertices), 0.16))
+
+
+class _Scalp:
+    """Points on the scalp by azimuth and share.
+
+    Attributes:
+        points: (shares, columns, 3) metres.
+        outward: (shares, columns, 3) unit vectors off the scalp.
+    """
+
+    def __init__(self, skin: Part, place: NDArray[np.float64], triangles: NDArray[np.intp]) -> None:
+        corners = place[triangles]
+        dome = corners[corners[:, :, 1].min(axis=1) > 20.0]
+        centre = np.array([0.0, corners[:, :, 1].max() / 2, (dome[:, :, 2].min() + dome[:, :, 2].max()) / 2])
+        azimuth = np.arange(SCALP_COLUMNS) * 360.0 / SCALP_COLUMNS
+        directions = _slerp(CROWN / np.linalg.norm(CROWN), _border(corners, centre, azimuth), SCALP_SHARES)
+        flat = directions.reshape(-1, 3)
+        binding, hit = _bind_rays(np.repeat(centre[None], len(flat), axis=0), flat, place, triangles)
+        self._reference = cKDTree((binding @ place)[hit])
+        self._share = np.repeat(SCALP_SHARES, SCALP_COLUMNS)[hit]
+        shape = directions.shape
+        self.points = _fill((binding @ skin.vertices).reshape(shape), hit.reshape(shape[:2]))
+        middle = np.array([0.0, *(self.points.min(axis=(0, 1)) + self.points.max(axis=(0, 1)))[1:] / 2])
+        arms = self.points - middle
+        self.outward = arms / np.linalg.norm(arms, axis=2, keepdims=True)
+
+    def cover(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 1 under the hair and 0 from a few millimetres before the hairline on, (V,)."""
+        distance, nearest = self._reference.query(place)
+        return np.where(distance < 9, np.clip((1.05 - self._share[nearest]) / 0.07, 0, 1), 0.0)
+
+    def at(self, azimuth: NDArray[np.float64], share: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+        """Return points and outward directions (n, 3) at azimuths in degrees and shares (n,)."""
+        row = np.interp(share, SCALP_SHARES, np.arange(len(SCALP_SHARES)))
+        place = np.stack([row, azimuth % 360 * SCALP_COLUMNS / 360])
+        # The first column once more at the end closes the circle.
+        closed = [np.concatenate([grid, grid[:, :1]], axis=1) for grid in (self.points, self.outward)]
+        points, outward = (
+            np.stack([map_coordinates(grid[..., axis], place, order=1, mode="nearest") for axis in range(3)], axis=1)
+            for grid in closed
+        )
+        return points, outward / np.linalg.norm(outward, axis=1, keepdims=True)
+
+
+def _cap(scalp: _Scalp) -> tuple[NDArray, NDArray, NDArray]:
+    """Return vertices, triangles and light of the dark cap under the locks."""
+    azimuth = np.arange(CAP_COLUMNS) * 360.0 / CAP_COLUMNS
+    share, turn = (grid.ravel() for grid in np.meshgrid(CAP_SHARES, azimuth, indexing="ij"))
+    points, outward = scalp.at(turn, share)
+    edge = np.clip((1 - share) / 0.16, 0, 1)
+    full = CAP_RISE + (CAP_TOP - CAP_RISE) * np.clip(1.15 - np.minimum(turn, 360 - turn) / 75, 0, 1) * (1 - share**4)
+    full += 3.0 * np.clip(1 - share / 0.3, 0, 1)  # over the whorl
+    points = points + outward * ((CAP_EDGE + (full - CAP_EDGE) * edge * (2 - edge)) * 1e-3)[:, None]
+    ring = np.arange(CAP_COLUMNS)
+    fan = np.stack([np.full(CAP_COLUMNS, len(points)), ring, np.roll(ring, -1)], axis=1)
+    triangles = np.concatenate([grid_triangles(len(CAP_SHARES), CAP_COLUMNS, closed=True)[:, [0, 2, 1]], fan])
+    pole = points[:CAP_COLUMNS].mean(axis=0, keepdims=True)
+    return np.concatenate([points, pole]), triangles, np.zeros(len(points) + 1)
+
+
+def _lock(
+    scalp: _Scalp, row: Row, azimuth: float, side: float, generator: np.random.Generator
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Return vertices (left edge, ridge, right edge of every step), triangles and light of one lock."""
+    step = np.linspace(0, 1, LOCK_ROWS)
+    jitter = generator.normal(size=6)
+    spacing = abs(row.azimuth[1] - row.azimuth[0]) / max(row.count - 1, 1)
+    sweep = row.sweep * (1 + 0.3 * jitter[0]) * step**1.3
+    turn = side * (azimuth + 0.2 * spacing * jitter[1] + sweep) if row.both_sides else azimuth - sweep
+    share = row.share[0] + (row.share[1] - row.share[0]) * step * (1 + 0.07 * jitter[2])
+    points, outward = scalp.at(np.broadcast_to(turn, step.shape), np.clip(share, 0.02, 1.06))
+    lift = np.interp(step, [0, 0.5, 1], row.lift) + 1.4 * jitter[3] * np.sin(np.pi * step)
+    lift = gaussian_filter(lift, 0.6, mode="nearest")
+    ahead = np.gradient(points, axis=0)
+    across = np.cross(ahead, outward)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    half = 0.5 * row.width * (1 + 0.12 * jitter[4]) * (0.55 + 0.45 * np.sin(np.pi * np.clip(step * 1.15, 0, 1)))
+    half[-1] *= 0.25
+    depth = 0.42 * half  # the edges lie lower than the ridge: a rounded strand
+    ridge = points + outward * (lift * 1e-3)[:, None]
+    edges = [ridge + (sign * across * half[:, None] - outward * depth[:, None]) * 1e-3 for sign in (1.0, -1.0)]
+    vertices = np.stack([edges[0], ridge, edges[1]], axis=1).reshape(-1, 3)
+    triangles = grid_triangles(LOCK_ROWS, 3)[:, [0, 2, 1]]
+    glow = 0.35 + 0.16 * jitter[5] + 0.2 * step
+    light = np.stack([0.45 * glow - 0.12, 1.3 * glow, 0.45 * glow - 0.12], axis=1).ravel()
+    return vertices, triangles, np.clip(light, -0.25, 1.0)
+
+
+def _border(corners: NDArray, centre: NDArray, azimuth: NDArray) -> NDArray[np.float64]:
+    """Return unit directions (columns, 3) from `centre` to the hairline on the reference skull."""
+    height = np.interp(np.minimum(azimuth, 360 - azimuth), HAIRLINE[:, 0], HAIRLINE[:, 1])
+    height = gaussian_filter(height, 0.6, mode="wrap")
+    outward = np.stack([np.sin(np.radians(azimuth)), np.zeros_like(azimuth), np.cos(np.radians(azimuth))], axis=1)
+    origins = np.repeat(centre[None], len(azimuth), axis=0)
+    origins[:, 1] = height
+    distance = np.array([_cast(origin, way, corners)[1] for origin, way in zip(origins, outward, strict=True)])
+    towards = origins + outward * distance[:, None]
+    towards = _fill(towards[None], np.isfinite(distance)[None])[0] - centre
+    return towards / np.linalg.norm(towards, axis=1, keepdims=True)
+
+
+def _cast(origin: NDArray, direction: NDArray, corners: NDArray) -> tuple[int, float, float, float]:
+    """Return the farthest of the triangles (F, 3, 3) that a ray hits, the distance and the shares of corners 2 and 3.
+
+    Without a hit the triangle is -1 and the distance NaN.
 
     Reference: Moeller and Trumbore 1997.
     """
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    distance = np.full(len(origins), np.nan)
-    for ray in range(len(origins)):
-        across = np.cross(directions[ray], second)
-        determinant = (first * across).sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            offset = origins[ray] - corners[:, 0]
-            u = (offset * across).sum(axis=1) / determinant
-            turned = np.cross(offset, first)
-            v = (turned @ directions[ray]) / determinant
-            t = (second * turned).sum(axis=1) / determinant
-        hits = (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)
-        if hits.any():
-            distance[ray] = t[hits].max()
-    return distance
+    across = np.cross(direction, second)
+    determinant = (first * across).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        offset = origin - corners[:, 0]
+        u = (offset * across).sum(axis=1) / determinant
+        turned = np.cross(offset, first)
+        v = (turned @ direction) / determinant
+        t = (second * turned).sum(axis=1) / determinant
+    hits = np.flatnonzero((u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0))
+    if not hits.size:
+        return -1, np.nan, 0.0, 0.0
+    best = hits[np.argmax(t[hits])]
+    return int(best), float(t[best]), float(u[best]), float(v[best])
 
 
-def hair(skin: Part, place: NDArray[np.float64], skull: NDArray[np.bool_], tint: NDArray[np.float64]) -> Part:
-    """Return the hair cap.
-
-    Args:
-        skin: The skin part.
-        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
-        skull: (F,) True for skin triangles that may carry hair (no ears, no inner surfaces).
-        eye_height: Height of the eyes, metres.
-        tint: (3,) colour in the shade.
-    """
-    eye_height = skin.vertices[:, 1].max() - place[:, 1].max() * 1e-3
-    corners = skin.vertices[skin.triangles[skull]]
-    top = corners[:, :, 1].max()
-    dome = corners[corners[:, :, 1].min(axis=1) > eye_height + 0.02]
-    centre = np.array([0.0, (eye_height + top) / 2, (dome[:, :, 2].min() + dome[:, :, 2].max()) / 2])
-    border = _border(corners, centre, eye_height)
-    crown = CROWN / np.linalg.norm(CROWN)
-    share = 1 - (1 - np.linspace(0.02, 1.0, ROWS)) ** 1.35  # closer rows at the hairline
-    directions = _slerp(crown, border, share)  # (rows, columns, 3)
-    flat = directions.reshape(-1, 3)
-    radius = cast(np.repeat(centre[None], len(flat), axis=0), flat, corners).reshape(ROWS, COLUMNS)
-    radius = _fill(radius)
-    angle = np.linspace(0, 2 * np.pi, COLUMNS, endpoint=False)
-    forehead = np.exp(-(((directions - np.array([0.0, 0.72, 0.69])) / 0.7) ** 2).sum(axis=2))
-    rim = np.clip((1 - share) / 0.22, 0, 1)[:, None]
-    rim = rim * (2 - rim)  # rises steeply from the hairline and levels out
-    bend = 2.2 * share[:, None]  # locks turn a little on their way from the whorl
-    strands = 0.55 * np.sin(angle * 26 + bend) + 0.35 * np.sin(angle * 43 - bend + 1.0)
-    thickness = (
-        (SHORT + VOLUME * forehead) * rim
-        + 0.0011 * strands * rim * np.linspace(0, 1, ROWS)[:, None]
-        - 0.0012 * (1 - rim)
-    )
-    vertices = centre + directions * (radius + thickness)[:, :, None]
-    light = np.clip(0.35 + 0.4 * strands, 0, 1)[:, :, None]
-    lit = tint + np.minimum(0.7 * tint, (255 - tint) / 2)
-    color = (tint * (1 - light) + lit * light).reshape(-1, 3)
-    count = ROWS * COLUMNS
-    cap = np.arange(COLUMNS)
-    pole = (centre + crown * (radius[0].mean() + SHORT))[None]
-    fan = np.stack([np.full(COLUMNS, count), cap, np.roll(cap, -1)], axis=1)
-    triangles = np.concatenate([grid_triangles(ROWS, COLUMNS, closed=True)[:, [0, 2, 1]], fan])
-    return Part(
-        np.concatenate([vertices.reshape(-1, 3), pole]),
-        triangles,
-        np.concatenate([color, tint[None]]),
-        np.full(count + 1, 0.13),
-    )
-
-
-def _border(corners: NDArray, centre: NDArray, eye_height: float) -> NDArray[np.float64]:
-    """Return unit directions (COLUMNS, 3) from `centre` to the hairline on the skull."""
-    azimuth = np.linspace(0, 360, COLUMNS, endpoint=False)
-    height = np.interp(np.minimum(azimuth, 360 - azimuth), HAIRLINE[:, 0], HAIRLINE[:, 1]) * 1e-3
-    height = gaussian_filter(height, 0.6, mode="wrap")
-    height += TUFT * (np.sin(np.radians(azimuth) * 19) + 0.6 * np.sin(np.radians(azimuth) * 31 + 0.7))
-    outward = np.stack([np.sin(np.radians(azimuth)), np.zeros(COLUMNS), np.cos(np.radians(azimuth))], axis=1)
-    origins = np.repeat(centre[None], COLUMNS, axis=0)
-    origins[:, 1] = eye_height + height
-    distance = _fill(cast(origins, outward, corners)[None])[0]
-    towards = origins + outward * distance[:, None] - centre
-    return towards / np.linalg.norm(towards, axis=1, keepdims=True)
+def _bind_rays(
+    origins: NDArray, directions: NDArray, place: NDArray, triangles: NDArray
+) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
+    """Return weights (n, V) of the skin at the farthest hit of every ray, and which rays hit (n,)."""
+    corners = place[triangles]
+    rows, columns, weights = [], [], []
+    hit = np.zeros(len(origins), dtype=bool)
+    for index, (origin, direction) in enumerate(zip(origins, directions, strict=True)):
+        triangle, _, u, v = _cast(origin, direction, corners)
+        if triangle >= 0:
+            hit[index] = True
+            rows += [index] * 3
+            columns += list(triangles[triangle])
+            weights += [1 - u - v, u, v]
+    return sparse.csr_matrix((weights, (rows, columns)), (len(origins), len(place))), hit
 
 
 def _slerp(start: NDArray, ends: NDArray, share: NDArray) -> NDArray[np.float64]:
@@ -142,11 +271,9 @@ def _slerp(start: NDArray, ends: NDArray, share: NDArray) -> NDArray[np.float64]
     return (np.sin((1 - portion) * angle) * start + np.sin(portion * angle) * ends[None]) / np.sin(angle)
 
 
-def _fill(radius: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill gaps (rays through the ear) from their neighbours and take out single outliers, (rows, columns)."""
-    known = np.isfinite(radius).astype(float)
-    smooth = gaussian_filter(np.nan_to_num(radius), (0.8, 2.0), mode=("nearest", "wrap"))
-    weight = gaussian_filter(known, (0.8, 2.0), mode=("nearest", "wrap"))
-    estimate = smooth / np.maximum(weight, 1e-6)
-    off = ~np.isfinite(radius) | (np.abs(np.nan_to_num(radius) - estimate) > 0.006)
-    return np.where(off, estimate, np.nan_to_num(radius))
+def _fill(points: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fill gaps (rays through the ear) of a grid (rows, columns, 3) from known neighbours."""
+    weight = gaussian_filter(known.astype(float), (0.8, 2.5), mode=("nearest", "wrap"))
+    filled = np.where(known[..., None], points, 0.0)
+    smooth = np.stack([gaussian_filter(filled[..., a], (0.8, 2.5), mode=("nearest", "wrap")) for a in range(3)], axis=2)
+    return np.where(known[..., None], filled, smooth / np.maximum(weight, 1e-9)[..., None])
