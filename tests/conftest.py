@@ -105,3 +105,19 @@ def browser() -> Any:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Any, app: Any) -> Any:
+    """Opens pages of the app, each in a browser session of its own."""
+    from tests.pages import Page
+
+    pages = []
+
+    def open_page(**context: Any) -> Page:
+        pages.append(Page(browser, app.url, **context))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.context.close()

@@ -2,78 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from cteg import layout
 from cteg.face.rig import Rig, vertex_normals
+from tests.pages import ROOT, TEXT, Page
 
 pytestmark = pytest.mark.browser
-
-TEXT = "I got the job, I can't believe it!"
-ROOT = ".cteg-player"
-HOST = f"document.querySelector('{ROOT}').parentElement.cteg"
-
-
-class Page:
-    """A page of the app with what it asked for and complained about."""
-
-    def __init__(self, browser: Any, url: str, **context: Any) -> None:
-        self.context = browser.new_context(viewport={"width": 1000, "height": 900}, **context)
-        self.tab = self.context.new_page()
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.tab.on("request", lambda request: self.requests.append(request.url))
-        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.tab.on("console", self._listen)
-        self.url = url
-
-    def _listen(self, message: Any) -> None:
-        if message.type in ("error", "warning") and "GPU stall" not in message.text:
-            self.complaints.append(message.text)
-
-    def open(self, state: str = "empty") -> Page:
-        self.tab.goto(self.url)
-        self.wait(state)
-        return self
-
-    def wait(self, state: str) -> None:
-        self.tab.wait_for_selector(f'{ROOT}[data-state="{state}"]', timeout=30_000, state="attached")
-
-    def perform(self, text: str = TEXT, samples: int = 4) -> Page:
-        self.tab.fill("#cteg-samples input[type=number]", str(samples))
-        self.tab.fill("#cteg-text textarea", text)
-        self.tab.press("#cteg-text textarea", "Enter")
-        self.wait("ready")
-        return self
-
-    def set_frame(self, frame: int) -> None:
-        self.tab.evaluate(f"{HOST}.setFrame({frame})")
-
-    def state(self, name: str) -> str:
-        return self.tab.evaluate(f"document.querySelector('{ROOT}').dataset.{name}")
-
-    def faces(self) -> list[np.ndarray]:
-        shots = [window.screenshot() for window in self.tab.locator(".window").all()]
-        return [np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int) for shot in shots]
-
-
-@pytest.fixture
-def visit(browser, app):
-    pages = []
-
-    def open_page(**context: Any) -> Page:
-        pages.append(Page(browser, app.url, **context))
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        page.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +149,7 @@ CLOCK = """async (folder) => {
 
 
 def test_the_clock(playing, app):
-    assert playing.tab.evaluate(CLOCK, player_folder(playing)) == [12, 22, 25, False, 0, 25, 24, False]
+    assert playing.tab.evaluate(CLOCK, playing.player_folder()) == [12, 22, 25, False, 0, 25, 24, False]
 
 
 # -- mathematics -------------------------------------------------------------------------------------------------------
@@ -225,10 +164,6 @@ POSE = """async ([folder, head, frames]) => {
 }"""
 
 
-def player_folder(page: Page) -> str:
-    return next(url for url in page.requests if url.endswith("/player.js")).removesuffix("player.js")
-
-
 def test_vertices_and_normals_are_those_of_python(playing, app):
     random = np.random.default_rng(3)
     frames = random.uniform(0, 1, (3, layout.D)).astype(np.float32)
@@ -239,7 +174,7 @@ def test_vertices_and_normals_are_those_of_python(playing, app):
     normals = vertex_normals(expected, rig.triangles)
     head = next(url for url in playing.requests if url.endswith(".safetensors"))
     size = np.ptp(rig.neutral, axis=0).max()
-    results = playing.tab.evaluate(POSE, [player_folder(playing), head, frames.tolist()])
+    results = playing.tab.evaluate(POSE, [playing.player_folder(), head, frames.tolist()])
     for (got, got_normals), want, want_normals in zip(results, expected, normals, strict=True):
         assert np.abs(np.reshape(got, (-1, 3)) - want).max() < 1e-4 * size
         assert np.quantile(np.abs(np.reshape(got_normals, (-1, 3)) - want_normals), 0.999) < 1e-3
@@ -288,7 +223,7 @@ def test_a_rating_by_keys_keeps_the_sentence_on_request_and_can_be_undone(visit,
 def test_a_rating_that_did_not_arrive_is_not_called_saved(visit):
     page = visit(reduced_motion="reduce").open().perform(samples=1)
     page.tab.route("**/run/rate", lambda route: route.abort())
-    page.tab.get_by_role("radio", name="2").click()
+    page.tab.locator(".face").get_by_role("radio", name="2").click()
     page.tab.wait_for_selector(".rating[data-state=failed]")
     assert "Not saved" in page.tab.inner_text(".rating")
     assert page.tab.get_attribute(".rating", "data-score") == ""
