@@ -6,7 +6,7 @@ import pytest
 from cteg import layout
 from cteg.clip import Clip
 from cteg.errors import InputError
-from cteg.face.arkit import ARKIT_COLUMNS, arkit_weights, save_csv
+from cteg.face.arkit import ARKIT_COLUMNS
 
 
 def some_clip(frames=10, **changes):
@@ -74,24 +74,3 @@ def test_wrong_clip_files_are_refused(tmp_path):
     np.savez(tmp_path / "pickle.npz", coefficients=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="damaged"):
         Clip.load(tmp_path / "pickle.npz")
-
-
-def test_arkit_csv(tmp_path):
-    coefficients = np.zeros((27, 53), dtype=np.float32)
-    coefficients[1, layout.INDEX["browInnerUpLeft"]] = 1.0
-    coefficients[2, layout.INDEX["jawOpen"]] = layout.JAW_OPEN_RADIANS
-    coefficients[3, layout.INDEX["jawTurn"]] = -layout.JAW_TURN_RADIANS
-    coefficients[4, layout.INDEX["mouthSmileLeft"]] = 0.25
-    clip = Clip(coefficients)
-    table = arkit_weights(clip)
-    column = {name: table[:, i] for i, name in enumerate(ARKIT_COLUMNS)}
-    assert column["BrowInnerUp"][1] == 0.5
-    assert column["JawOpen"][2] == pytest.approx(1)
-    assert (column["JawRight"][3], column["JawLeft"][3]) == (pytest.approx(1), 0)
-    assert column["MouthSmileLeft"][4] == 0.25
-    assert table.sum() == pytest.approx(2.75)
-    lines = save_csv(clip, tmp_path / "a.csv").read_text().splitlines()
-    assert len(lines) == 28
-    assert lines[0].split(",")[:3] == ["Timecode", "BlendShapeCount", "EyeBlinkLeft"]
-    assert {len(line.split(",")) for line in lines} == {63}
-    assert lines[26 + 1].startswith("00:00:01:01.000,61,")
