@@ -176,7 +176,7 @@ SRGB_TABLE = to_srgb(np.linspace(0, 1, 8192))
 """sRGB bytes of 8192 levels of linear light: a look-up is far quicker than a power per pixel."""
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _rasterise(screen, triangles, pixels):
     """Compiled body of `rasterise`."""
     hit = np.full((pixels, pixels), -1, dtype=np.int32)
@@ -188,13 +188,14 @@ def _rasterise(screen, triangles, pixels):
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if area >= 0.0:  # y points down on the screen: a front face is clockwise there
             continue
+        per_area = 1.0 / area
         first_x, last_x = max(0, int(np.ceil(min(ax, bx, cx) - 0.5))), min(pixels - 1, int(max(ax, bx, cx) - 0.5))
         first_y, last_y = max(0, int(np.ceil(min(ay, by, cy) - 0.5))), min(pixels - 1, int(max(ay, by, cy) - 0.5))
         for y in range(first_y, last_y + 1):
             for x in range(first_x, last_x + 1):
                 px, py = x + 0.5, y + 0.5
-                wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area
-                wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area
+                wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * per_area
+                wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * per_area
                 wc = 1.0 - wa - wb
                 if wa < 0.0 or wb < 0.0 or wc < 0.0:
                     continue
@@ -206,24 +207,40 @@ def _rasterise(screen, triangles, pixels):
     return hit, weights
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def _shade(hit, weights, triangles, vertices, normals, material, lamps, eye, background, table, picture):
-    """Fill `picture` (size, size, 3): light of the sub-pixels, averaged, as sRGB bytes."""
-    size = picture.shape[0]
-    light, total = np.zeros(3), np.zeros(3)
+    """Fill `picture` (size, size, 3): light of the sub-pixels, averaged, as sRGB bytes.
+
+    Sub-pixels of one pixel that show the same triangle are lit once, at their middle: most of them do.
+    """
+    size, parts = picture.shape[0], SUPERSAMPLING * SUPERSAMPLING
+    light, total, middle = np.zeros(3), np.zeros(3), np.zeros(3)
     for y in range(size):
         for x in range(size):
             total[:] = 0.0
-            for part in range(SUPERSAMPLING * SUPERSAMPLING):
+            done = 0  # bit by bit: which sub-pixels have been counted
+            for part in range(parts):
+                if done >> part & 1:
+                    continue
                 row, column = y * SUPERSAMPLING + part // SUPERSAMPLING, x * SUPERSAMPLING + part % SUPERSAMPLING
-                index = hit[row, column]
+                index, same = hit[row, column], 0
+                middle[:] = 0.0
+                for other in range(part, parts):
+                    row, column = y * SUPERSAMPLING + other // SUPERSAMPLING, x * SUPERSAMPLING + other % SUPERSAMPLING
+                    if hit[row, column] == index:
+                        done |= 1 << other
+                        same += 1
+                        for corner in range(3):
+                            middle[corner] += weights[row, column, corner]
                 if index < 0:
                     for channel in range(3):
-                        total[channel] += background[y, channel]
+                        total[channel] += same * background[y, channel]
                 else:
-                    _light_of(weights[row, column], triangles[index], vertices, normals, material, lamps, eye, light)
+                    for corner in range(3):
+                        middle[corner] /= same
+                    _light_of(middle, triangles[index], vertices, normals, material, lamps, eye, light)
                     for channel in range(3):
-                        total[channel] += min(1.0, light[channel])
+                        total[channel] += same * min(1.0, light[channel])
             for channel in range(3):
                 level = max(0.0, total[channel] / (SUPERSAMPLING * SUPERSAMPLING))
                 picture[y, x, channel] = table[int(level * (len(table) - 1) + 0.5)]
