@@ -40,7 +40,7 @@ LASH_INNER, LASH_OUTER = 0.0022, 0.0002
 
 
 def bind(points: NDArray[np.float64], vertices: NDArray[np.float64], triangles: NDArray[np.intp]) -> sparse.csr_matrix:
-    """Project points (n, 2) or (n, 3; z is ignored) along z onto the frontmost triangle of a surface.
+    """Project points (n, 2) or (n, 3; z is ignored) along z onto the frontmost or else the nearest triangle of a surface.
 
     Returns:
         Weights (n, V) that interpolate the surface at the points.
@@ -57,7 +57,11 @@ def bind(points: NDArray[np.float64], vertices: NDArray[np.float64], triangles: 
             c = (first[:, 0] * offset[:, 1] - first[:, 1] * offset[:, 0]) / area
         inside = facing & (b >= -1e-9) & (c >= -1e-9) & (b + c <= 1 + 1e-9)
         candidates = np.flatnonzero(inside)
-        share = np.stack([1 - b[candidates] - c[candidates], b[candidates], c[candidates]], axis=1)
+        if not candidates.size:  # in the opening of an eye: the nearest edge
+            outside = np.minimum(np.minimum(b, c), 1 - b - c) * np.sqrt(np.abs(area))
+            candidates = np.nanargmax(np.where(facing, outside, np.nan), keepdims=True)
+        share = np.stack([1 - b[candidates] - c[candidates], b[candidates], c[candidates]], axis=1).clip(0, 1)
+        share /= share.sum(axis=1, keepdims=True)
         depth = (share * corner[candidates, :, 2]).sum(axis=1)
         best = int(np.argmax(depth))
         rows += [index] * 3
