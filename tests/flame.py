@@ -5,12 +5,17 @@ from __future__ import annotations
 import pickle
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trimesh
 from scipy import sparse
+
+from cteg import layout
+from cteg.face.rig import Rig
+from training.import_flame import Flame
 
 IDENTITY, EXPRESSION = 300, 100
 
@@ -104,3 +109,49 @@ def decode(content: dict[str, Any], expression: np.ndarray, jaw: np.ndarray) -> 
             places.append(places[parent] + turns[parent] @ (joints[joint] - joints[parent]))
     moved = [posed @ turn.T + place - turn @ rest for turn, place, rest in zip(turns, places, joints, strict=True)]
     return np.einsum("vj,jvc->vc", content["weights"], np.stack(moved))
+
+
+def flame_of_open_head(
+    rig: Rig, mixing: np.ndarray, scale: float = 1.0, bend: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Flame:
+    """A FLAME model whose true map to the open space is known: the skin of an open head under other names.
+
+    Args:
+        rig: The open head.
+        mixing: (50, 50); component k moves the skin as the open weights `mixing[:, k]`.
+        scale: Size of the new head.
+        bend: Turns the skin (V, 3) into another face; its motion stays.
+    """
+    motion = rig.vertices(np.eye(layout.D, dtype=np.float32)[:50]) - rig.neutral  # (50, V, 3)
+    generator = np.random.default_rng(0)
+    eyes = [rig.held(rig.joint_names.index(f"eye_{side}"))[0] for side in ("left", "right")]
+    # Brows, hair and teeth are meshes of their own; the skin is the largest one.
+    mesh = trimesh.Trimesh(rig.neutral, rig.triangles, process=False)
+    _, label = sparse.csgraph.connected_components(mesh.edges_sparse, directed=False)
+    kept = np.concatenate([np.flatnonzero(label == np.bincount(label).argmax()), *eyes])
+    kept = generator.permutation(kept)  # another order of the vertices
+    number = np.full(rig.vertex_count, -1)
+    number[kept] = np.arange(len(kept))
+    triangles = number[rig.triangles]
+    jaw = np.zeros(rig.vertex_count)
+    held, share = rig.held(rig.joint_names.index("jaw"))
+    jaw[held] = share
+    weights = np.zeros((rig.vertex_count, 5))
+    weights[:, 2], weights[:, 0] = jaw, 1 - jaw
+    for joint, eye in zip((3, 4), eyes, strict=True):
+        weights[eye] = np.eye(5)[joint]
+    template = (rig.neutral if bend is None else bend(rig.neutral)).astype(np.float64) * scale
+    still = np.flatnonzero(np.linalg.norm(motion[:, kept], axis=2).max(axis=0) == 0)
+    regressor = np.zeros((5, len(kept)))
+    for joint, name in ((2, "jaw"), (3, "eye_left"), (4, "eye_right")):
+        pivot = np.append(rig.joint_pivots[rig.joint_names.index(name)] * scale, 1)
+        affine = np.column_stack([template[kept[still]], np.ones(len(still))])
+        regressor[joint, still] = np.linalg.lstsq(affine.T, pivot, rcond=None)[0]
+    return Flame(
+        template=template[kept],
+        triangles=triangles[(triangles >= 0).all(axis=1)],
+        expressions=np.einsum("svc,sk->vck", motion[:, kept] * scale, mixing),
+        correctives=np.zeros((len(kept), 3, 9)),
+        joint_regressor=regressor,
+        weights=weights[kept],
+    )

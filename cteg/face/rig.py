@@ -276,7 +276,10 @@ def check_space(rig: Rig, space: str) -> None:
     if rig.space == space:
         return
     if space == "flame":
-        way_out = "import your FLAME file with 'python -m training.import_flame' and choose that head"
+        way_out = (
+            "choose a head made of your FLAME file ('python -m training.import_flame'), "
+            "or give a map to this space ('python -m training.fit_flame_map', --map, CTEG_FLAME_MAP)"
+        )
     else:
         way_out = f"choose the bundled head '{DEFAULT_HEAD}'"
     raise SpaceError(f"This clip is in the space '{space}' but the head '{rig.name}' is in '{rig.space}': {way_out}.")
