@@ -24,6 +24,7 @@ differently, and a sample must not depend on how many others were wanted. The un
 
 MAX_SAMPLES = ROWS
 MAX_TEMPERATURE = 2.0
+MAX_GUIDANCE = 3.0
 MAX_SEED = 2**31 - 1
 
 
@@ -34,15 +35,19 @@ class Settings:
     samples: int = 4
     temperature: float = 1.0
     seed: int = 0
+    guidance: float = 0.0
 
 
-def check_settings(samples: object = 4, temperature: object = 1.0, seed: object = 0) -> Settings:
+def check_settings(
+    samples: object = 4, temperature: object = 1.0, seed: object = 0, guidance: object = 0.0
+) -> Settings:
     """Return checked settings, or raise with the allowed range.
 
     Args:
         samples: Whole number, 1...8.
         temperature: Number, 0...2.
         seed: Whole number, 0...2^31 - 1.
+        guidance: Number, 0...3: how much more strongly than learned the sentence decides what is performed.
 
     Raises:
         InputError: a value is of the wrong kind, not finite or out of range.
@@ -51,6 +56,7 @@ def check_settings(samples: object = 4, temperature: object = 1.0, seed: object 
         samples=int(_number("number of samples", samples, 1, MAX_SAMPLES, is_whole=True)),
         temperature=float(_number("temperature", temperature, 0, MAX_TEMPERATURE, is_whole=False)),
         seed=int(_number("seed", seed, 0, MAX_SEED, is_whole=True)),
+        guidance=float(_number("guidance", guidance, 0, MAX_GUIDANCE, is_whole=False)),
     )
 
 
@@ -87,13 +93,20 @@ class Noise:
     stop: Tensor
     hidden: Tensor | None
 
-    def latent_drawer(self, step: int, temperature: float) -> DrawLatent:
-        """Return what draws the latents of one step, and the sequence latent, at a temperature."""
+    def latent_drawer(self, step: int, temperature: float, spread: float) -> DrawLatent:
+        """Return what draws the latents of one step, and the sequence latent, at a temperature.
+
+        Args:
+            step: Step that is decoded.
+            temperature: Of both kinds of latents.
+            spread: Factor on it for the step latents, `CTEGConfig.step_spread`.
+        """
 
         def draw(prior: Mixture, layer: int) -> Tensor:
             if layer == SEQUENCE:
                 return prior.sample(self.sequence_choice, self.sequence, temperature)
-            return prior.sample(self.choice[:, step, None, layer], self.latent[:, step, None, layer], temperature)
+            choice, latent = self.choice[:, step, None, layer], self.latent[:, step, None, layer]
+            return prior.sample(choice, latent, spread * temperature)
 
         return draw
 
@@ -169,6 +182,7 @@ def stream(
     temperature: float,
     wanted: int | None = None,
     is_cached: bool = True,
+    guidance: float = 0.0,
 ) -> Iterator[StepFrames]:
     """Decode R samples of one sentence step by step, until the first `wanted` of them have ended.
 
@@ -181,6 +195,7 @@ def stream(
         wanted: Rows that must be finished; all by default.
         is_cached: Whether keys and values of the past are kept. False recomputes the prefix at every step; the global
             EwA, which changes the past, always does.
+        guidance: See `Mixture.guided`; models without a sequence latent take no notice of it.
 
     Yields:
         K frames of every row at a time.
@@ -188,7 +203,7 @@ def stream(
     noise, rows, wanted = draw_noise(model, seeds), len(seeds), wanted or len(seeds)
     rule = StopRule(model, noise, temperature)
     decode = _cached_steps if is_cached and model.caches_exactly else _uncached_steps
-    steps = decode(model, text, text_mask, noise, rows, temperature)
+    steps = decode(model, text, text_mask, noise, rows, temperature, guidance)
     written = 0
     for frames, stop_logits in steps:
         frames = frames[:, : model.config.max_frames - written]
@@ -214,25 +229,28 @@ def _to_coefficients(
 
 
 def _cached_steps(
-    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float
+    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float, guidance: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    state = model.start(text, text_mask, rows, noise.latent_drawer(0, temperature))
+    spread = model.config.step_spread
+    state = model.start(text, text_mask, rows, noise.latent_drawer(0, temperature, spread), guidance)
     newest = text.new_zeros(rows, model.config.frames_per_step, layout.D)  # the first frame in model units
     for step in range(noise.latent.shape[1]):
-        output, stop_logits = model.step(newest, state, noise.latent_drawer(step, temperature))
+        output, stop_logits = model.step(newest, state, noise.latent_drawer(step, temperature, spread))
         frames, newest = _to_coefficients(model, output, newest, noise, step, temperature)
         yield frames, stop_logits
 
 
 def _uncached_steps(
-    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float
+    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float, guidance: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
     text, text_mask = text.expand(rows, -1, -1), text_mask.expand(rows, -1)
-    condition = model.draw_condition(text, text_mask, rows, noise.latent_drawer(0, temperature))
+    spread = model.config.step_spread
+    first = noise.latent_drawer(0, temperature, spread)
+    condition = model.draw_condition(text, text_mask, rows, first, guidance)
     known = text.new_zeros(rows, model.config.frames_per_step, layout.D)
     latents = [text.new_zeros(rows, 0, model.config.latent_size) for _ in model.layers]
     for step in range(noise.latent.shape[1]):
-        draw = noise.latent_drawer(step, temperature)
+        draw = noise.latent_drawer(step, temperature, spread)
         output, stop_logits, latents = model.step_uncached(known, latents, condition, text, text_mask, draw)
         last = known[:, -model.config.frames_per_step :]
         frames, newest = _to_coefficients(model, output, last, noise, step, temperature)
@@ -248,9 +266,10 @@ def sample(
     temperature: float,
     wanted: int | None = None,
     is_cached: bool = True,
+    guidance: float = 0.0,
 ) -> list[Tensor]:
     """Decode whole clips: a list of `wanted` tensors (T_i, 53), T_i >= 1. Arguments as in `stream`."""
-    steps = list(stream(model, text, text_mask, seeds, temperature, wanted, is_cached))
+    steps = list(stream(model, text, text_mask, seeds, temperature, wanted, is_cached, guidance))
     frames = torch.cat([step.frames for step in steps], dim=1)  # (R, T, 53)
     lengths = torch.cat([step.alive for step in steps], dim=1).sum(1).clamp(min=1)  # (R,)
     clips = [frames[row, : int(lengths[row])].cpu() for row in range(wanted or len(seeds))]

@@ -34,12 +34,16 @@ class CTEGConfig:
         layers: CVAD layers, each with a latent of its own. The paper finds 1 best.
         frames_per_step: K, frames written by one decoder step. The paper writes 1; one latent for a chunk of frames
             models them jointly, which keeps real variety in the latent instead of in per-frame noise.
+        has_step_latent: Whether the CVAD layers draw latents; without them, and without a sequence latent, the model is
+            a deterministic transformer, a baseline.
         latent_size: Z, width of the latent; the paper's is `hidden_size`.
         prior: `gaussian` (the paper's) or `mixture` of `prior_components` Gaussians.
         prior_components: M, components of the mixture prior; 1 for `gaussian`.
         sequence_latent_size: S, width of a latent drawn once per clip; 0 for none, as in the paper. See
             `cteg.model.sequence_latent` for why.
         sequence_components: Components of the sequence latent's prior, a repertoire that the sentence chooses from.
+        step_spread: Multiplies the temperature of the step latents, not of the sequence latent, when sampling. Steps
+            drawn one after the other move less than real ones; the factor is fitted on held-out sentences.
         pools_text: Whether the mean of the text states joins every step's input, beside attention to the tokens.
         expression_attention: EwA form. `causal`: frame t sees running means of frames <= t (leaks no future, caches
             exactly); `global`: the paper's mean over the whole sequence; `none`.
@@ -68,11 +72,13 @@ class CTEGConfig:
     context_layers: int = 1
     layers: int = 1
     frames_per_step: int = 5
+    has_step_latent: bool = True
     latent_size: int = 32
     prior: str = "mixture"
     prior_components: int = 8
     sequence_latent_size: int = 16
     sequence_components: int = 128
+    step_spread: float = 1.0
     pools_text: bool = True
     expression_attention: str = "causal"
     latent_attention: str = "causal_attention"

@@ -158,14 +158,20 @@ class CTEG(nn.Module):
             total = total + self.sequence_latent.up(u.to(sentence.dtype))
         return total[:, None]
 
-    def draw_condition(self, text: Tensor, text_mask: Tensor, rows: int, draw: DrawLatent) -> Tensor:
+    def draw_condition(
+        self, text: Tensor, text_mask: Tensor, rows: int, draw: DrawLatent, guidance: float = 0.0
+    ) -> Tensor:
         """Draw the sequence latent of `rows` clips, if the model has one, and return their condition (rows, 1, H).
 
         Arguments as in `start`; `draw` is called with the prior over (rows, S) and the index `SEQUENCE`.
         """
         sentence = pool_text(text, text_mask).expand(rows, -1)
-        has_latent = self.config.sequence_latent_size > 0
-        return self.condition(sentence, draw(self.sequence_latent.prior(sentence), SEQUENCE) if has_latent else None)
+        if not self.config.sequence_latent_size:
+            return self.condition(sentence, None)
+        prior = self.sequence_latent.prior(sentence)
+        if guidance:
+            prior = prior.guided(self.sequence_latent.prior(self.null_text), guidance)
+        return self.condition(sentence, draw(prior, SEQUENCE))
 
     def to_frames(self, output: Tensor, previous: Tensor, head: nn.Linear) -> Tensor:
         """(..., H) hidden states -> (..., K, 53) frames in model units; `previous` (..., 53) is the frame before."""
@@ -250,7 +256,9 @@ class CTEG(nn.Module):
         """Whether cached decoding equals recomputing the prefix: not for the global EwA, whose past changes."""
         return self.config.expression_attention != "global"
 
-    def start(self, text: Tensor, text_mask: Tensor, rows: int, draw: DrawLatent) -> DecodingState:
+    def start(
+        self, text: Tensor, text_mask: Tensor, rows: int, draw: DrawLatent, guidance: float = 0.0
+    ) -> DecodingState:
         """Prepare cached decoding of `rows` sequences.
 
         Args:
@@ -258,6 +266,7 @@ class CTEG(nn.Module):
             text_mask: (1, L) or (rows, L), True for real tokens.
             rows: R, sequences decoded together.
             draw: Draws the sequence latent, see `draw_condition`.
+            guidance: How much further the sentence moves the repertoire's weights away from those of no sentence.
         """
         config = self.config
         shape = (rows, config.heads, self.positions.shape[0], config.hidden_size // config.heads)
@@ -270,7 +279,7 @@ class CTEG(nn.Module):
             latent = LatentPast(room(), text.new_zeros(rows, 1, config.hidden_size))
             pasts.append(layer.start(room(), latent, text, rows))
         mask = None if bool(text_mask.all()) else text_mask[:, None, None, :].expand(rows, -1, -1, -1)
-        condition = self.draw_condition(text, text_mask, rows, draw)
+        condition = self.draw_condition(text, text_mask, rows, draw, guidance)
         return DecodingState(pasts, mask, condition, text.new_zeros(rows, 1, D))
 
     def step(self, newest: Tensor, state: DecodingState, draw: DrawLatent) -> tuple[Tensor, Tensor]:

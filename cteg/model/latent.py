@@ -44,6 +44,15 @@ class Mixture:
         log_normal = -0.5 * (deviation + self.log_variance + math.log(2 * math.pi)).sum(-1)
         return torch.log_softmax(self.logits, -1) + log_normal
 
+    def guided(self, unconditional: Mixture, guidance: float) -> Mixture:
+        """Move the weights away from those of an unconditional mixture of the same components.
+
+        weight ~ conditional^(1 + guidance) / unconditional^guidance: classifier-free guidance, exact for the choice
+        of a component. 0 changes nothing, -1 forgets the condition.
+        """
+        logits, other = torch.log_softmax(self.logits, -1), torch.log_softmax(unconditional.logits, -1)
+        return Mixture(logits + guidance * (logits - other), self.mean, self.log_variance)
+
     def responsible_mean(self, z: Tensor) -> Tensor:
         """Return the component means weighted by how probably each made z (..., Z); with M = 1 the mean itself."""
         responsibility = torch.softmax(self.component_log_density(z.detach()), -1).detach()

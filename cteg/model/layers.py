@@ -86,6 +86,7 @@ class CVADLayer(nn.Module):
         self.text_attention = Attention(size, heads, config.text_size, dropout)
         self.latent_attention = LatentTemporalAttention(config)
         self.latent_heads = LatentHeads(config)
+        self.has_latent = config.has_step_latent
         is_same_size = config.latent_size == size
         self.up = nn.Identity() if is_same_size else nn.Linear(config.latent_size, size, bias=False)
         self.second_text_attention = Attention(size, heads, config.text_size, dropout)
@@ -111,7 +112,7 @@ class CVADLayer(nn.Module):
         context = self._context(attended, text, text_mask)
         prior = self.latent_heads.prior(context[:, :-1])
         posterior = self.latent_heads.posterior(context[:, 1:])
-        z = posterior.sample(noise)
+        z = posterior.sample(noise) if self.has_latent else torch.zeros_like(noise)
         lifted = nn.functional.pad(self.up(z.to(attended.dtype)) * step_mask[..., None], (0, 0, 0, 1))
         memory = self.second_text_attention.memory(text)
         output = self.feed_forward(self.second_text_attention.to_memory(attended + lifted, memory, text_mask))
@@ -120,6 +121,11 @@ class CVADLayer(nn.Module):
     def _context(self, attended: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         memory = self.text_attention.memory(text)
         return self.latent_attention(self.text_attention.to_memory(attended, memory, text_mask))
+
+    def _draw(self, context: Tensor, draw: DrawLatent, index: int) -> Tensor:
+        """Latent (B, 1, Z) of a step from LTA's context (B, 1, H); zeros for a model without step latents."""
+        prior = self.latent_heads.prior(context)
+        return draw(prior, index) if self.has_latent else torch.zeros_like(prior.mean[..., 0, :])
 
     def guided(self, z: Tensor, below: Tensor | None) -> Tensor:
         """What the latent alone says of the frame (paper Eq. 8): FFN'(up(z) + the layer below's), (..., H)."""
@@ -138,7 +144,7 @@ class CVADLayer(nn.Module):
         attended = self.self_attention.to_self_cached(state, past.own)
         context = self.text_attention.to_memory(attended, past.text, text_mask)
         context = self.latent_attention.step(context, past.latent)
-        z = draw(self.latent_heads.prior(context), index)
+        z = self._draw(context, draw, index)
         combined = attended + self.up(z.to(attended.dtype))
         combined = self.second_text_attention.to_memory(combined, past.second_text, text_mask)
         return self.feed_forward(combined), context
@@ -161,7 +167,7 @@ class CVADLayer(nn.Module):
         """
         attended = self.self_attention.to_self(states)
         context = self._context(attended, text, text_mask)
-        z = torch.cat([known, draw(self.latent_heads.prior(context[:, -1:]), index)], dim=1)
+        z = torch.cat([known, self._draw(context[:, -1:], draw, index)], dim=1)
         memory = self.second_text_attention.memory(text)
         combined = self.second_text_attention.to_memory(attended + self.up(z), memory, text_mask)
         return self.feed_forward(combined), context, z

@@ -113,6 +113,8 @@ def compute_losses(
         guided = gaussian_reconstruction(prediction.guided, scaled, valid, math.sqrt(D) * config.output_std)
         kl = kl / valid.sum()
     stop = stop_loss(prediction.stop_logits, valid)
+    if not config.has_step_latent:
+        kl, guided = torch.zeros_like(kl), torch.zeros_like(guided)
     total = reconstruction + weights.kl * kl + weights.sequence_kl * sequence_kl
     total = total + weights.target_guided * guided + weights.stop * stop
     return Losses(total, reconstruction, kl, sequence_kl, guided, stop)
