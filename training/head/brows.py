@@ -40,7 +40,7 @@ LASH_INNER, LASH_OUTER = 0.0022, 0.0002
 
 
 def bind(points: NDArray[np.float64], vertices: NDArray[np.float64], triangles: NDArray[np.intp]) -> sparse.csr_matrix:
-    """Project points (n, 2) or (n, 3; z is ignored) along z onto the frontmost or else the nearest triangle of a surface.
+    """Project points (n, 2) or (n, 3; z is ignored) along z onto the frontmost or else the nearest triangle.
 
     Returns:
         Weights (n, V) that interpolate the surface at the points.
