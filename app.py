@@ -17,6 +17,8 @@ import sys
 
 import cteg
 from cteg.errors import CtegError
+from cteg.face.heads import read_head
+from cteg.face.rig import check_space
 from cteg.settings import Settings
 from cteg.study.store import Store
 from cteg.ui.server import serve
@@ -24,8 +26,15 @@ from cteg.ui.services import Generator, GeneratorHandle, Services, head_path
 
 
 def load_generator(settings: Settings) -> Generator:
-    """Load the model and perform once, so that the first visitor does not wait for what the first run prepares."""
-    generator = cteg.load(settings.weights)  # brings torch, which takes seconds: the page is up before that
+    """Load the model and perform once, so that the first visitor does not wait for what the first run prepares.
+
+    Raises:
+        SpaceError: The weights perform in another space than the head's, and no map leads there.
+    """
+    head = read_head(head_path(settings))
+    flame_map = settings.flame_map if head.space == "open" else None
+    generator = cteg.load(settings.weights, flame_map)  # brings torch, which takes seconds: the page is up before that
+    check_space(head, generator.space)
     generator.generate("Hello.", samples=1)
     return generator
 

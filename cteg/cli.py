@@ -16,6 +16,7 @@ from cteg.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
+MAP_HELP = "file that maps clips of the flame space to open heads; CTEG_FLAME_MAP"
 FORMATS = ("npz", "csv", "png", "mp4", "gif")
 
 
@@ -37,19 +38,23 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"Cannot write to the folder {folder}: {error.strerror}.") from error
 
 
-def _write(clip: Clip, path: Path, name: str, head: str) -> Path:
+def _write(clip: Clip, path: Path, name: str, head: str, flame_map: Path | None) -> Path:
     """Write one clip in one format; `path` has no ending yet."""
     target = path.with_suffix(f".{name}")
     if name == "npz":
         return clip.save(target)
     if name == "csv":
         from cteg.face.arkit import save_csv
+        from cteg.face.space_map import SpaceMap
 
-        return save_csv(clip, target)
+        is_mapped = clip.space == "flame" and flame_map is not None
+        return save_csv(SpaceMap.load(flame_map).apply(clip) if is_mapped else clip, target)
     from cteg.face.rig import load_rig
+    from cteg.face.space_map import clip_for
     from cteg.face.video import save_render
 
-    return save_render(clip, load_rig(head), target)
+    rig = load_rig(head)
+    return save_render(clip_for(rig, clip, flame_map), rig, target)
 
 
 @app.command()
@@ -62,6 +67,7 @@ def generate(
     formats: Annotated[list[str], typer.Option("--format", help=f"repeatable: {', '.join(FORMATS)}")] = ["npz"],  # noqa: B006
     weights: Annotated[str | None, typer.Option(help="weights folder or Hub id; the bundled ones")] = None,
     head: Annotated[str | None, typer.Option(help="head for pictures and films; the bundled one")] = None,
+    flame_map: Annotated[Path | None, typer.Option("--map", help=MAP_HELP)] = None,
 ) -> None:
     """Perform a sentence several times and write the clips."""
     try:
@@ -77,7 +83,8 @@ def generate(
         generator = load(weights or settings.weights)
         for index, clip in enumerate(generator.generate(text, samples, temperature, seed)):
             for name in formats:
-                typer.echo(_write(clip, out / f"sample_{index:02d}", name, head or settings.head))
+                path = out / f"sample_{index:02d}"
+                typer.echo(_write(clip, path, name, head or settings.head, flame_map or settings.flame_map))
     except CtegError as error:
         raise _fail(error) from error
 
@@ -88,14 +95,18 @@ def render(
     out: Annotated[Path, typer.Option(help=".png: contact sheet; .mp4 or .gif: film")],
     frames: Annotated[int, typer.Option(help="faces on the contact sheet")] = 8,
     head: Annotated[str | None, typer.Option(help="name or file of a head; the bundled one")] = None,
+    flame_map: Annotated[Path | None, typer.Option("--map", help=MAP_HELP)] = None,
 ) -> None:
     """Draw a clip as a contact sheet or a film."""
     try:
         from cteg.face.rig import load_rig
+        from cteg.face.space_map import clip_for
         from cteg.face.video import save_render
 
-        performance = Clip.load(clip)
-        typer.echo(save_render(performance, load_rig(head or Settings.from_environment().head), out, frames))
+        settings = Settings.from_environment()
+        rig = load_rig(head or settings.head)
+        performance = clip_for(rig, Clip.load(clip), flame_map or settings.flame_map)
+        typer.echo(save_render(performance, rig, out, frames))
     except CtegError as error:
         raise _fail(error) from error
 

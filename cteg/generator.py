@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cteg import checkpoint, layout, sampling
 from cteg.clip import Clip
+from cteg.face.space_map import SpaceMap
 from cteg.model.cteg import CTEG
 from cteg.text import TextEncoder, TextStates, check_text
 
@@ -17,17 +18,19 @@ class Generator:
         model: In evaluation mode.
         encoder: The text encoder that the model was trained with.
         name: Name of the weights, written into every clip.
+        flame_map: Turns clips of a `flame` model into the `open` space; None leaves them as they are.
     """
 
-    def __init__(self, model: CTEG, encoder: TextEncoder, name: str) -> None:
+    def __init__(self, model: CTEG, encoder: TextEncoder, name: str, flame_map: SpaceMap | None = None) -> None:
         self.model = model
         self.encoder = encoder
         self.name = name
+        self.flame_map = flame_map if model.config.space == "flame" else None
 
     @property
     def space(self) -> str:
         """Coefficient space of the clips."""
-        return self.model.config.space
+        return self.model.config.space if self.flame_map is None else "open"
 
     def generate(
         self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 0, is_cached: bool = True
@@ -54,10 +57,12 @@ class Generator:
         coefficients = sampling.sample(
             self.model, states.states, states.mask, seeds, settings.temperature, settings.samples, is_cached
         )
-        return [
-            Clip(frames.numpy(), layout.FPS, self.space, text, seeds[row], settings.temperature, self.name)
+        space = self.model.config.space
+        clips = [
+            Clip(frames.numpy(), layout.FPS, space, text, seeds[row], settings.temperature, self.name)
             for row, frames in enumerate(coefficients)
         ]
+        return clips if self.flame_map is None else [self.flame_map.apply(clip) for clip in clips]
 
     def read_feelings(self, text: str) -> dict[str, float]:
         """Return the feelings that the text encoder reads in a sentence: label -> probability, likeliest first.
@@ -71,13 +76,16 @@ class Generator:
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
 
-def load(source: str | Path | None = None) -> Generator:
+def load(source: str | Path | None = None, flame_map: str | Path | None = None) -> Generator:
     """Load a generator.
 
     Args:
         source: A weights folder, or a Hub id `owner/name`; the bundled weights if not given.
+        flame_map: File that maps the clips of `flame` weights to the `open` space, see `cteg.face.space_map`.
 
     Raises:
         WeightsError: the weights are missing, damaged or do not fit.
+        InputError: the map is missing or damaged.
     """
-    return Generator(*checkpoint.load_pretrained(source or checkpoint.BUNDLED))
+    loaded_map = SpaceMap.load(flame_map) if flame_map is not None else None
+    return Generator(*checkpoint.load_pretrained(source or checkpoint.BUNDLED), flame_map=loaded_map)

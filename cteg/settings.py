@@ -24,6 +24,7 @@ class Settings:
     Attributes:
         weights: Folder or Hub id of the weights; None for the bundled ones.
         head: Name of a bundled head or path of a head file.
+        flame_map: File that maps clips of the flame space to open heads (`cteg.face.space_map`); None for none.
         data_dir: Folder of the ratings, outside the working directory so that the web server cannot serve it.
         database_url: SQLAlchemy URL of the ratings; None for `DATABASE_FILE` in the data folder.
         event_log: Folder for one sealed file per rating; None for off.
@@ -33,6 +34,7 @@ class Settings:
 
     weights: str | None = None
     head: str = DEFAULT_HEAD
+    flame_map: Path | None = None
     data_dir: Path = field(default_factory=lambda: default_data_dir())
     database_url: str | None = field(default=None, repr=False)
     event_log: Path | None = None
@@ -51,9 +53,11 @@ class Settings:
             return environment.get(name, "").strip() or None
 
         data_dir, event_log = value("CTEG_DATA_DIR"), value("CTEG_EVENT_LOG")
+        flame_map = value("CTEG_FLAME_MAP")
         return cls(
             weights=value("CTEG_WEIGHTS"),
             head=value("CTEG_HEAD") or DEFAULT_HEAD,
+            flame_map=Path(flame_map).expanduser().absolute() if flame_map else None,
             data_dir=Path(data_dir).expanduser().absolute() if data_dir else default_data_dir(),
             database_url=value("CTEG_DATABASE_URL"),
             event_log=Path(event_log).expanduser().absolute() if event_log else None,

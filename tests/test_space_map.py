@@ -10,11 +10,13 @@ from safetensors.numpy import load_file, save_file
 from scipy.optimize import lsq_linear
 from typer.testing import CliRunner
 
-from cteg import layout
+from cteg import cli, layout
 from cteg.clip import Clip
 from cteg.errors import InputError, SpaceError
 from cteg.face.rig import Rig
 from cteg.face.space_map import SpaceMap, clip_for, solve_bounded
+from cteg.generator import Generator
+from tests import models
 from tests.flame import flame_of_open_head
 from training import correspondence, fit_flame_map
 from training.import_flame import build_rig
@@ -213,3 +215,30 @@ def test_the_command_writes_a_map(flame_head, head, tmp_path, monkeypatch):
     result = runner.invoke(fit_flame_map.app, ["default", str(out)])
     assert result.exit_code == 2
     assert "expected one of 'flame'" in result.output
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def test_render_needs_the_map_for_a_flame_clip(tmp_path, monkeypatch):
+    clip, out = tmp_path / "clip.npz", tmp_path / "sheet.png"
+    flame_clip(np.zeros((2, layout.D))).save(clip)
+    path = plain_map().save(tmp_path / "map.safetensors")
+    command = ["render", str(clip), "--out", str(out), "--frames", "1"]
+    result = CliRunner().invoke(cli.app, command)
+    assert result.exit_code == 2
+    assert "--map" in result.output
+    assert CliRunner().invoke(cli.app, [*command, "--map", str(path)]).exit_code == 0
+    out.unlink()
+    monkeypatch.setenv("CTEG_FLAME_MAP", str(path))
+    assert CliRunner().invoke(cli.app, command).exit_code == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_flame_weights_perform_for_an_open_head_through_a_map():
+    model, encoder = models.small_model(space="flame"), models.small_encoder()
+    plain = Generator(model, encoder, "small").generate("Hello.", 1)
+    generator = Generator(model, encoder, "small", plain_map())
+    mapped = generator.generate("Hello.", 1)
+    assert (plain[0].space, mapped[0].space, generator.space) == ("flame", "open", "open")
+    np.testing.assert_array_equal(plain_map().apply(plain[0]).coefficients, mapped[0].coefficients)

@@ -21,6 +21,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,16 @@ TENSORS: dict[str, tuple[str, int]] = {
     "corrective_angle": ("float32", 1),
 }
 """Every tensor of the file: element types that it may have and number of axes."""
+
+
+class HasSpace(Protocol):
+    """A rig, or what lists one."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def space(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +282,7 @@ def load_rig(source: str | Path = DEFAULT_HEAD) -> Rig:
     return Rig.load(source)
 
 
-def check_space(rig: Rig, space: str) -> None:
+def check_space(rig: HasSpace, space: str) -> None:
     """Raise `SpaceError` if a clip of `space` cannot drive `rig`; the message names the way out."""
     if rig.space == space:
         return
