@@ -1,7 +1,7 @@
 """Perform the sentences of the corpus: labelled text in, coefficient sequences out.
 
     python -m training.synthesise --text corpus/text --motion DIR --out corpus/performances --performances 2 \
-        --sentences 40000 --seed 1
+        --sentences 60000 --seed 1
 
 `--motion` is a folder with the FACEGOOD captures (MIT), whose mouth motion the speaking stretches use. Each performance
 depends only on seed, split, sentence and its number, so a run that was cut off goes on where it stopped, with any
@@ -39,7 +39,7 @@ HELD_OUT_SHARE = {"train": 1.0, "dev": 0.05, "test": 0.05}
 SHARD = 2_000
 """Sentences per shard: about 10 s of work and 40 MB."""
 
-VERSION = 3
+VERSION = 4
 """Raised when the same settings would give other performances."""
 
 
@@ -207,7 +207,7 @@ def main(
     motion: Annotated[Path, typer.Option(help="Folder with the FACEGOOD captures: bsname.txt and *.npy.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     performances: Annotated[int, typer.Option(help="Performances per sentence.")] = 2,
-    sentences: Annotated[int, typer.Option(help="Sentences of the train split; dev and test get 5 % each.")] = 40_000,
+    sentences: Annotated[int, typer.Option(help="Sentences of the train split; dev and test get 5 % each.")] = 60_000,
     seed: Annotated[int, typer.Option(help="Seed.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
