@@ -12,11 +12,11 @@ from cteg import layout
 from cteg.errors import InputError
 from training import build_head
 from training.head import sculpt, shapes, source, subdivide
-from training.head.eyes import eyeball, sphere_fit
+from training.head.eyes import iris, sphere_fit, white
 from training.head.lids import Eye, push_out
 from training.head.paint import bake_occlusion
 from training.head.part import Joint, Part, grid_triangles, pack
-from training.head.sheet import FEELINGS, MOTION, coefficients, shape_poses
+from training.head.sheet import MOTION, SEVEN, VARIANTS, coefficients, feelings, shape_poses
 
 CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
 CUBE_QUADS = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
@@ -126,12 +126,13 @@ def test_lids_keep_outside_the_eyeball():
 
 def test_the_eyeball_is_a_sphere_with_a_pupil_in_front():
     eye = Eye("Left", np.array([0.03, 0.0, 0.1]), 0.015)
-    ball = eyeball(eye, np.array([104.0, 72, 44]))
-    centre, radius = sphere_fit(ball.vertices)
+    centre, radius = sphere_fit(white(eye).vertices)
     np.testing.assert_allclose(centre, eye.centre, atol=1e-9)
     assert radius == pytest.approx(eye.radius)
-    front = np.argmax(ball.vertices[:, 2])
-    assert ball.color[front].max() < 30
+    turning = iris(eye, np.array([104.0, 72, 44]))
+    assert np.linalg.norm(turning.vertices - eye.centre, axis=1).min() > eye.radius
+    assert turning.color[np.argmax(turning.vertices[:, 2])].max() < 30
+    assert list(turning.joints) == ["eye_left"]
 
 
 def test_occlusion_is_open_outside_and_dark_inside():
@@ -201,6 +202,9 @@ def test_a_wrong_source_ends_with_one_sentence(tmp_path, capsys):
 
 
 def test_every_pose_of_the_sheets_has_known_names():
-    for pose in (*FEELINGS.values(), *MOTION.values(), *shape_poses().values()):
+    for pose in (*MOTION.values(), *shape_poses().values()):
         assert np.isfinite(coefficients(pose)).all()
     assert len(shape_poses()) == 50
+    apex = feelings()
+    assert len(apex) == len(SEVEN) * VARIANTS
+    assert len({frame.tobytes() for frame in apex.values()}) == len(apex)

@@ -9,7 +9,7 @@ from cteg import layout
 from cteg.face.rig import Rig, vertex_normals
 from training.head import creases, paint, sculpt
 from training.head.brows import brow, lashes
-from training.head.eyes import catchlight, eyeball, gaze_joint, sphere_fit
+from training.head.eyes import catchlights, gaze_joint, iris, shade_white, sphere_fit, tear_duct, white
 from training.head.hair import hair
 from training.head.identities import DEFAULT, Identity, rgb
 from training.head.lids import Eye, lid_joint, measure_opening
@@ -51,6 +51,8 @@ def build(files: SourceFiles, row: Identity = DEFAULT) -> Rig:
     reference, source = (neutral_face(mesh, files, wanted, units, partner) for wanted in (DEFAULT, row))
     refined = refine_head(mesh, reference, files)
     place = (refined.operator @ reference - between_eyes(mesh, reference)) * 1e3
+    scale = face_scale(refined.operator @ source, refined.operator @ reference, place)
+    units = {name: delta * scale for name, delta in units.items()}
     hinge = hinge_of(mesh, source, units, refined)
     eyes = [Eye(side, *sphere_fit(source[mesh.groups[f"helper-{side[0].lower()}-eye"]])) for side in SIDES]
     skin = skin_part(source, units, refined, hinge, place)
@@ -61,10 +63,18 @@ def build(files: SourceFiles, row: Identity = DEFAULT) -> Rig:
     joints = [jaw_joint(hinge)]
     parts = [skin]
     for eye in eyes:
-        ball = eyeball(eye, palette.iris)
+        ball = white(eye)
         opening = measure_opening(skin, eye, ball)
         joints += [gaze_joint(eye), lid_joint(skin, eye, opening)]
-        parts += [ball, catchlight(eye), lashes(eye, opening, skin), brow(eye.side, skin, place, palette.brow)]
+        shade_white(ball, eye, opening)
+        parts += [
+            ball,
+            iris(eye, palette.iris),
+            catchlights(eye),
+            tear_duct(eye, opening),
+            lashes(eye, opening, skin),
+            brow(eye.side, skin, place, palette.brow),
+        ]
     parts += mouth_parts(mesh, source, units)
     is_skull = ~(masks["ears"] > 0.2)[skin.triangles].any(axis=1)
     parts.append(hair(skin, place, is_skull, palette.hair))
@@ -121,6 +131,16 @@ def refine_head(mesh: BaseMesh, source: NDArray[np.float64], files: SourceFiles)
     return clip(refined, (rest - [0.0, eye_height - NECK_BELOW_EYES, neck[2]]) @ CUT_NORMAL)
 
 
+def face_scale(rest: NDArray, reference: NDArray, place: NDArray) -> NDArray[np.float64]:
+    """Return how much wider, higher and deeper (3,) a face is than the reference face, by least squares.
+
+    MakeHuman's face units are the same millimetres for a child and a grown man; ours grow with the face.
+    """
+    is_face = (place[:, 1] > -110) & (place[:, 1] < 40) & (place[:, 2] > -30)
+    here, there = (points[is_face] - points[is_face].mean(axis=0) for points in (rest, reference))
+    return (here * there).sum(axis=0) / (there**2).sum(axis=0)
+
+
 def in_socket(place: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which points (V, 3) line an eye's socket behind the lids, where nobody sees them; millimetres."""
     arms = place[:, None] - eyes  # (V, 2 eyes, 3)
@@ -148,6 +168,7 @@ def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hing
     sculpt.strengthen(deltas, rest[:, 0])
     sculpt.soften_smile(deltas, place, refined.triangles)
     sculpt.add_moves(deltas, place)
+    sculpt.seal_lips(rest, deltas, place)
     creases.add_creases(deltas, place, vertex_normals(rest[None].astype(np.float32), refined.triangles)[0])
     deltas[CORRECTIVE], deltas["mouthClose"] = jaw_shapes(rest, opened, deltas["mouthClose"], hinge)
     count = len(rest)
@@ -166,7 +187,7 @@ def mouth_parts(mesh: BaseMesh, source: NDArray, units: dict[str, NDArray]) -> l
     groups = mesh.groups
     upper = teeth_row(source[groups["helper-upper-teeth"]], upper=True)
     lower = teeth_row(source[groups["helper-lower-teeth"]], upper=False)
-    flesh = tongue(source[groups["helper-tongue"]], mesh.tongue_quads - groups["helper-tongue"][0])
+    flesh = tongue(source[groups["helper-lower-teeth"]])
     forward = units["jawForward"][groups["helper-lower-teeth"]].mean(axis=0)
     for part in (lower, flesh):
         part.joints["jaw"] = np.ones(len(part.vertices))

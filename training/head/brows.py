@@ -14,9 +14,9 @@ from training.head.part import SMALLEST_MOVE, Part, follow, grid_triangles
 BROW_PATH = np.array([[12.0, 18.0], [21.0, 21.4], [33.5, 24.2], [44.8, 23.4], [55.0, 16.6]])
 """Middle line of the left brow in millimetres on the reference face, from the nose outwards (x, y)."""
 
-BROW_HALF_WIDTH = np.array([3.2, 4.1, 3.6, 2.6, 0.7])
+BROW_HALF_WIDTH = np.array([3.5, 4.5, 4.0, 2.9, 0.8])
 BROW_COLUMNS, BROW_ROWS = 18, 5
-BROW_COVER = np.array([0.0, 0.82, 0.95, 0.82, 0.0])
+BROW_COVER = np.array([0.0, 0.95, 1.0, 0.95, 0.0])
 """Share of the hair's colour on the strip of skin under the hairs, across the brow; the borders keep the skin's."""
 
 BROW_RISE = np.array([-0.4, 0.3, 0.5, 0.3, -0.4])
@@ -24,7 +24,7 @@ BROW_RISE = np.array([-0.4, 0.3, 0.5, 0.3, -0.4])
 
 BROW_HAIRS = 120
 BROW_SEED = 11
-HAIR_LENGTH, HAIR_WIDTH, HAIR_RISE = 6.2, 0.72, 0.75
+HAIR_LENGTH, HAIR_WIDTH, HAIR_RISE = 6.2, 0.85, 0.75
 """Millimetres of one hair: length, width at its root, height of its tip over the skin."""
 
 BROW_DEGREE = 3

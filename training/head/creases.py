@@ -1,8 +1,8 @@
 """Wrinkles: what raised, lowered and squeezed skin shows, as relief in the shapes that make it.
 
-A crease is a line on the reference face. Across it the skin sinks along its normal and swells beside it, so that it keeps
-its volume (the second derivative of a Gaussian); along it the depth fades towards the ends. The mesh gets vertices for it
-where the crease runs: `has_creases` and `is_too_long` tell `subdivide` where.
+A crease is a line on the reference face. Across it the skin sinks along its normal and swells beside it, so that it
+keeps its volume (the second derivative of a Gaussian); along it the depth fades towards the ends. The mesh gets
+vertices for it where the crease runs: `has_creases` and `is_too_long` tell `subdivide` where.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hair as locks: tapered, bent ribbons over a cap, combed back from the forehead and down at the sides.
 
 Places on the scalp are given by azimuth (degrees, 0 = front, + to the character's left) and share of the way from the
-whorl to the hairline. They are found on the reference face and carried to another identity by the triangles they lie on.
+whorl to the hairline. They are found on the reference face and carried to another identity by the triangles there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SCALP_COLUMNS, SCALP_SHARES = 96, np.linspace(0.02, 1.06, 18)
 """The scalp is sampled on this grid of azimuths and shares."""
 
 CAP_COLUMNS, CAP_SHARES = 48, np.array([0.04, 0.3, 0.55, 0.75, 0.88, 0.955, 1.0])
-CAP_RISE, CAP_TOP, CAP_EDGE = 3.4, 8.5, -1.2
+CAP_RISE, CAP_TOP, CAP_EDGE = 4.2, 9.0, -1.2
 """Millimetres of the cap over the scalp at the sides and on top, and of its edge, which lies in the skin."""
 
 STUBBLE = 0.45
@@ -196,6 +196,8 @@ def _lock(
     points, outward = scalp.at(np.broadcast_to(turn, step.shape), np.clip(share, 0.02, 1.06))
     lift = np.interp(step, [0, 0.5, 1], row.lift) + 1.4 * jitter[3] * np.sin(np.pi * step)
     lift = gaussian_filter(lift, 0.6, mode="nearest")
+    if not row.both_sides:  # locks of the top lie down where they reach the sides
+        lift *= np.clip(1.3 - np.abs(turn) / 95, 0.45, 1)
     ahead = np.gradient(points, axis=0)
     across = np.cross(ahead, outward)
     across /= np.linalg.norm(across, axis=1, keepdims=True)

@@ -32,7 +32,7 @@ VIEW_PIXELS = 1040
 CLEARANCE = 0.0006
 """Metres that lids keep from the eyeball."""
 
-CLOSED_LIFT = 0.0008
+CLOSED_LIFT = 0.0024
 """Metres more that the closed upper lid keeps, so that it lies over a lower lid raised by a squint."""
 
 OVERLAP = 0.0013
@@ -44,7 +44,7 @@ MEET_MIDDLE, MEET_CORNER, CORNER = 0.12, 0.5, 0.007
 LOWER_REACH = 0.005
 """Metres below the margin over which the lower lid rises along."""
 
-FOLLOW = {"eyeLookDown": 0.8, "eyeLookUp": 1.6, "eyeSquint": 1.0, "eyeWide": 0.95}
+FOLLOW = {"eyeLookDown": 0.8, "eyeLookUp": 1.6, "eyeSquint": 1.0, "eyeWide": 1.2}
 """Strength of the lid part of MakeHuman's units on this joint; looking down with the full unit hides the pupil."""
 
 
@@ -100,7 +100,8 @@ def lid_joint(skin: Part, eye: Eye, opening: Opening) -> Joint:
     closed = push_out(skin.vertices + closed_delta, skin.vertices, eye, CLEARANCE + CLOSED_LIFT * lid.is_upper)
     turn = lid.turn(closed) * lid.is_upper
     full = float(np.max(turn))
-    weights = np.clip(turn / full, 0, 1)
+    own_side = skin.vertices[:, 0] * eye.centre[0] > 0  # near the axis noise makes any angle, also across the nose
+    weights = np.clip(turn / full, 0, 1) * own_side
     drive = np.zeros((3, layout.D))
     targets = {blink: (closed, full)}
     for unit, strength in FOLLOW.items():

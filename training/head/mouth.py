@@ -10,18 +10,27 @@ from training.head.part import Part, grid_triangles
 ENAMEL = np.array([238, 230, 214])
 GROOVE = np.array([186, 160, 140])
 GUM = np.array([186, 92, 92])
-TONGUE = np.array([190, 86, 88])
-TONGUE_DROP, TONGUE_FLATTENING = 0.002, 0.55
-"""Metres, and share of the height: MakeHuman's tongue fills the opened mouth like a wall."""
+TONGUE = np.array([196, 92, 94])
+TONGUE_ROWS, TONGUE_COLUMNS = 9, 9
+TONGUE_SIDES = np.array([0.55, 0.62, 0.66, 0.67, 0.66, 0.62, 0.53, 0.36, 0.1])
+"""Half width from root to tip as a share of the tooth arch's."""
 
+TONGUE_TOP = np.array([-13.0, -6.0, -2.0, -0.5, -0.8, -1.8, -3.2, -4.8, -7.0])
+"""Height of the middle of the tongue from root to tip over the edge of the lower teeth, millimetres."""
 
-UPPER_WIDTHS = np.array([8.6, 6.6, 7.6, 7.0, 6.8, 10.0, 9.5])
-LOWER_WIDTHS = np.array([5.3, 5.9, 6.8, 7.0, 7.1, 11.0, 10.5])
-"""Crown widths in millimetres from the middle to the molars (textbook means); scaled to the arch."""
+TONGUE_GROOVE, TONGUE_ROUND = 1.3, 5.5
+"""Millimetres: depth of the groove along the middle, drop of the sides."""
 
-UPPER_LENGTH = np.array([1.0, 0.97, 1.0, 0.93, 0.86, 0.82, 0.78])
-LOWER_LENGTH = np.array([0.97, 0.97, 1.0, 0.95, 0.92, 0.9, 0.88])
-"""Crown height from the middle to the molars relative to the highest."""
+UPPER_WIDTHS = np.array([8.6, 6.6, 7.6, 7.0, 6.8, 10.0])
+LOWER_WIDTHS = np.array([5.3, 5.9, 6.8, 7.0, 7.1, 11.0])
+"""Crown widths in millimetres from the middle to the first molar (textbook means); scaled to the arch."""
+
+UPPER_LENGTH = np.array([1.0, 0.93, 0.99, 0.91, 0.86, 0.82])
+LOWER_LENGTH = np.array([0.97, 0.97, 1.0, 0.95, 0.92, 0.9])
+"""Crown height from the middle to the molar relative to the highest."""
+
+ARCH_SHARE = 0.8
+"""Share of the arch that the teeth fill; what lies behind is never seen."""
 
 TEETH_BACK = 0.0012
 """Metres that both rows stand behind MakeHuman's strips, so that stretched lips do not touch them."""
@@ -37,14 +46,16 @@ PROFILE = (
     (0.62, 0.9, True),
     (0.9, 0.5, True),
     (1.0, -0.5, True),
-    (0.9, -2.2, True),
-    (0.2, -4.5, False),
+    (0.86, -2.6, True),
 )
 """Cross-section from the gum over the crown and the biting edge to the inner side: height (0 gum, 1 edge), outward
 millimetres, enamel or gum."""
 
-PER_TOOTH = 5
-"""Columns of vertices per tooth."""
+PHASES = np.array([0.015, 0.13, 0.5, 0.87, 0.985])
+BULGE = np.array([0.0, 0.78, 1.0, 0.78, 0.0])
+WHITE = np.array([0.0, 0.92, 1.0, 0.92, 0.0])
+"""Columns of vertices over a tooth: share of its width, how far it stands out, how white it is. Narrow dark grooves and
+nearly flat faces make single teeth."""
 
 
 def arch_curve(teeth: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -71,24 +82,24 @@ def teeth_row(teeth: NDArray[np.float64], *, upper: bool) -> Part:
     """
     length, points = arch_curve(teeth)
     widths = UPPER_WIDTHS if upper else LOWER_WIDTHS
-    borders = np.concatenate([[0.0], np.cumsum(widths)]) / widths.sum() * length[-1] * 0.97
-    position, phase, tooth = _columns(borders)
+    borders = np.concatenate([[0.0], np.cumsum(widths)]) / widths.sum() * length[-1] * ARCH_SHARE
+    position, bulge, white, tooth = _columns(borders)
     arch = np.stack([np.interp(np.abs(position), length, points[:, axis]) for axis in (0, 1)], axis=1)
     arch[:, 0] *= np.sign(position)
     arch[:, 1] -= TEETH_BACK if upper else TEETH_BACK + OVERBITE
     ahead = np.gradient(arch, axis=0)
     outward = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    bulge = np.sin(np.pi * phase)  # 0 in the groove between two teeth, 1 in the middle of a tooth
     low, high = teeth[:, 1].min(), teeth[:, 1].max()
     gum, edge = (high, low - UPPER_DROP) if upper else (low, high - LOWER_DROP)
-    tip = gum + (edge - gum) * (UPPER_LENGTH if upper else LOWER_LENGTH)[tooth] * (0.95 + 0.05 * bulge**0.5)
+    tip = gum + (edge - gum) * (UPPER_LENGTH if upper else LOWER_LENGTH)[tooth] * (0.9 + 0.1 * bulge)
     rows, colors = [], []
     for height, out, is_enamel in PROFILE:
-        swell = (out + (0.9 * (bulge**0.6 - 0.75) if is_enamel else 0.25 * bulge)) * 1e-3
+        swell = (out + (0.75 * (bulge - 0.75) if is_enamel else 0.25 * bulge)) * 1e-3
         x, z = arch[:, 0] + outward[:, 0] * swell, arch[:, 1] + outward[:, 1] * swell
-        rows.append(np.stack([x, gum + (tip - gum) * height, z], axis=1))
-        shade = np.clip(bulge * 1.6, 0, 1)[:, None]
+        scallop = 0.09 * (1 - bulge) if 0 < height < 0.5 else 0.0  # the gum reaches further between two teeth
+        rows.append(np.stack([x, gum + (tip - gum) * (height + scallop), z], axis=1))
+        shade = white[:, None]
         colors.append(
             GROOVE * (1 - shade) + ENAMEL * shade if is_enamel else np.repeat(GUM[None], len(position), axis=0)
         )
@@ -96,45 +107,54 @@ def teeth_row(teeth: NDArray[np.float64], *, upper: bool) -> Part:
     triangles = grid_triangles(len(PROFILE), len(position))
     triangles = triangles[:, [0, 2, 1]] if upper else triangles
     side = _side_shade(vertices, teeth)
-    color = np.concatenate(colors) * (1 - 0.75 * side)[:, None]
+    color = np.concatenate(colors) * (1 - 0.85 * side)[:, None]
     return Part(vertices, triangles, color, 0.5 * (1 - side), occlusion=_mouth_shadow(vertices, teeth))
 
 
-def tongue(vertices: NDArray[np.float64], quads: NDArray[np.intp]) -> Part:
-    """Return the tongue from MakeHuman's helper (K, 3) and its quads."""
-    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+def tongue(teeth: NDArray[np.float64]) -> Part:
+    """Return the tongue: a rounded tip behind the lower teeth, a groove along the middle, its back in the dark.
+
+    Args:
+        teeth: (K, 3) vertices of MakeHuman's lower helper teeth, metres.
+    """
+    low, high = teeth.min(axis=0), teeth.max(axis=0)
+    along, across = np.meshgrid(np.linspace(0, 1, TONGUE_ROWS), np.linspace(-1, 1, TONGUE_COLUMNS), indexing="ij")
+    side = np.sin(across * np.pi / 2)  # closer columns at the sides, where the surface turns down
+    half = high[0] * TONGUE_SIDES[:, None]
+    front, back = high[2] - 0.0095, low[2] + 0.004
+    tip = np.clip((along - 0.75) / 0.25, 0, 1)
+    z = back + (front - back) * along - 0.003 * tip * np.abs(side) ** 2
+    edge = high[1] - LOWER_DROP
+    groove = TONGUE_GROOVE * np.exp(-((side / 0.16) ** 2)) * np.clip(1.15 - along, 0, 1)
+    y = edge + (TONGUE_TOP[:, None] - TONGUE_ROUND * np.abs(side) ** 3.2 - groove) * 1e-3
+    vertices = np.stack([side * half, y, z], axis=2).reshape(-1, 3)
+    depth = along.ravel()
+    shade = (0.3 + 0.7 * depth)[:, None] * (1 - 0.12 * np.exp(-((side.ravel() / 0.16) ** 2)))[:, None]
     count = len(vertices)
-    depth = (vertices[:, 2] - vertices[:, 2].min()) / np.ptp(vertices[:, 2])
-    base = vertices.min(axis=0)[1]
-    flat = vertices * np.array([0.86, TONGUE_FLATTENING, 1.0])
-    flat[:, 1] += base * (1 - TONGUE_FLATTENING) - TONGUE_DROP
-    groove = np.exp(-((vertices[:, 0] / 0.0025) ** 2))
-    color = TONGUE * (0.35 + 0.65 * depth)[:, None] * (1 - 0.14 * groove)[:, None]
-    return Part(flat, triangles, color, np.full(count, 0.3), occlusion=0.05 + 0.65 * depth**1.6)
-
-
-def _columns(borders: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray]:
-    """Return signed arc position, phase 0...1 within the tooth and tooth index of every column, right to left."""
-    steps = (np.arange(PER_TOOTH) + 0.02) / (PER_TOOTH - 1 + 0.04)
-    position, phase, tooth = [], [], []
-    for index in range(len(borders) - 1):
-        position.append(borders[index] + steps * (borders[index + 1] - borders[index]))
-        phase.append(steps)
-        tooth.append(np.full(PER_TOOTH, index))
-    half = [np.concatenate(values) for values in (position, phase, tooth)]
-    return (
-        np.concatenate([-half[0][::-1], half[0]]),
-        np.concatenate([half[1][::-1], half[1]]),
-        np.concatenate([half[2][::-1], half[2]]),
+    return Part(
+        vertices,
+        grid_triangles(TONGUE_ROWS, TONGUE_COLUMNS)[:, [0, 2, 1]],
+        TONGUE * shade,
+        np.full(count, 0.42),
+        occlusion=0.06 + 0.6 * depth**1.5,
     )
+
+
+def _columns(borders: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Return signed arc position, bulge, whiteness and tooth index of every column, right to left."""
+    count = len(borders) - 1
+    position = (borders[:-1, None] + PHASES * np.diff(borders)[:, None]).ravel()
+    half = [position, np.tile(BULGE, count), np.tile(WHITE, count), np.repeat(np.arange(count), len(PHASES))]
+    other = [-position, *half[1:]]
+    return tuple(np.concatenate([right[::-1], left]) for right, left in zip(other, half, strict=True))
 
 
 def _mouth_shadow(vertices: NDArray[np.float64], teeth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return occlusion that darkens towards the back and the corners of the mouth; baking sees only closed lips."""
     depth = np.clip((vertices[:, 2] - teeth[:, 2].min()) / np.ptp(teeth[:, 2]), 0, 1)
-    return (0.15 + 0.8 * depth**1.2) * (1 - 0.75 * _side_shade(vertices, teeth))
+    return (0.15 + 0.8 * depth**1.2) * (1 - 0.9 * _side_shade(vertices, teeth))
 
 
 def _side_shade(vertices: NDArray[np.float64], teeth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 0 at the front teeth and 1 from the mouth's corners on: the dark corridor beside a smile's teeth."""
-    return np.clip((np.abs(vertices[:, 0]) / teeth[:, 0].max() - 0.42) / 0.25, 0, 1)
+    return np.clip((np.abs(vertices[:, 0]) / teeth[:, 0].max() - 0.41) / 0.14, 0, 1)

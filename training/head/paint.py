@@ -75,6 +75,18 @@ def paint_skin(skin: Part, place: NDArray[np.float64], masks: dict[str, NDArray[
     skin.gloss = 0.14 + 0.26 * lips
 
 
+def _wet(skin: Part, place: NDArray[np.float64], mouth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 (V,) on the inner side of the lips, which MakeHuman's masks leave between lips and mouth."""
+    inner = (np.abs(place[:, 0]) < 26) & (np.abs(place[:, 1] + 69) < 9) & (place[:, 2] > -8)
+    inner &= vertex_normals(skin.vertices[None].astype(np.float32), skin.triangles)[0][:, 2] < 0.45
+    wet = mouth.copy()
+    for _ in range(4):
+        for corner in range(3):
+            np.maximum.at(wet, skin.triangles[:, corner], 0.97 * wet[skin.triangles[:, corner - 1]])
+        wet = np.where(inner, wet, mouth)
+    return np.where(inner, wet, 0.0)
+
+
 def blob(points: NDArray[np.float64], centre: NDArray[np.float64], radii: tuple[float, float, float]) -> NDArray:
     """Return a soft spot (V,), 1 at `centre` and falling off like a Gaussian with `radii`."""
     return np.exp(-(((points - centre) / np.array(radii)) ** 2).sum(axis=1))

@@ -23,7 +23,7 @@ GAIN = {
     "browDown": 1.4,
     "cheekSquint": 1.15,
     "mouthFrown": 1.5,
-    "mouthStretch": 1.2,
+    "mouthStretch": 1.5,
     "mouthDimple": 1.3,
     "mouthShrugLower": 1.15,
     "mouthUpperUp": 1.3,
@@ -35,11 +35,17 @@ GAIN = {
 """Strength of units that are hardly visible at 1 (by the start of their names); others stay as they are."""
 
 SMILE_CORNER = (21.0, -67.0)
-SMILE_SMOOTHING = 14
-"""Corner of the mouth in millimetres, and rounds of averaging over neighbours beyond 9 mm from it."""
+SMILE_SMOOTHING = 36
+"""Corner of the mouth in millimetres, and rounds of averaging over neighbours beyond 7 mm from it."""
 
 PRESS_ROLL = 0.38
 """Share of both lip rolls in `mouthPress`: MakeHuman's unit alone widens the mouth and looks like a smile."""
+
+
+SEAL = {"mouthPress": 2.4, "mouthRollUpper": 0.9, "mouthRollLower": 0.9, "mouthFrown": 0.5}
+SEAL_AT_REST = 0.95
+SEAL_SPOT, SEAL_RADIUS = (17.8, -67.3), (5.5, 4.5)
+"""Millimetres by which each lip moves towards the other near the corners, in shapes and at rest: they gape there."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,8 @@ MOVES = (
     Move("mouthSmile", (39.0, -36.0), (15.0, 13.0), (1.0, 3.5, 4.0)),  # the cheek bunches up
     Move("mouthSmile", (30.0, -46.0), (7.0, 7.0), (0.6, 0.8, 1.8), (38.0, -60.0)),  # and the cheek beside it
     Move("cheekSquint", (36.0, -25.0), (15.0, 9.0), (0.0, 2.2, 2.2)),
-    Move("cheekSquint", (29.0, -8.5), (14.0, 5.0), (0.0, 1.6, 0.2)),  # the lower lid rises with the cheek
-    Move("eyeSquint", (29.0, -7.5), (14.0, 4.5), (0.0, 1.8, 0.2)),
+    Move("cheekSquint", (29.0, -9.5), (14.0, 4.5), (0.0, 0.6, 0.2)),  # the lower lid rises with the cheek
+    Move("eyeSquint", (29.0, -7.5), (14.0, 4.5), (0.0, 0.5, -0.3)),
     Move("mouthFrown", (21.0, -70.0), (8.0, 8.0), (0.5, -2.5, -0.8)),
     Move("mouthFrown", (25.0, -80.0), (6.0, 8.0), (0.0, 0.0, -1.3)),
     Move("browDown", (10.0, 17.0), (11.0, 10.0), (-2.6, -3.6, 1.6)),  # inner ends together and down
@@ -77,8 +83,9 @@ MOVES = (
     Move("browInnerUp", (45.0, 18.0), (11.0, 9.0), (0.0, -1.6, 0.0)),  # a browDown of its own (units 1 + 4)
     Move("noseSneer", (13.0, -42.0), (8.0, 9.0), (1.2, 2.2, 0.6)),  # wing of the nose lifts
     Move("noseSneer", (8.0, -6.0), (6.0, 8.0), (0.0, 0.8, 1.0)),
-    Move("mouthPress", (0.0, -69.0), (26.0, 16.0), (0.0, -4.2, 0.0)),  # the unit lifts the whole mouth
-    Move("mouthPress", (22.0, -68.0), (10.0, 9.0), (-3.6, -0.6, -1.0)),
+    Move("mouthPress", (0.0, -69.0), (20.0, 16.0), (0.0, -1.6, 0.0)),  # the unit lifts the whole mouth
+    Move("mouthPress", (22.0, -68.0), (10.0, 9.0), (-5.4, -5.4, -1.0)),
+    Move("mouthStretch", (22.0, -69.0), (8.0, 8.0), (1.5, -2.0, -0.5)),
     Move("mouthPress", (12.0, -84.0), (14.0, 6.0), (0.0, 1.2, 1.4)),  # the chin tightens
     Move("mouthPress", (12.0, -58.0), (14.0, 4.0), (0.0, -0.6, 1.0)),
 )
@@ -112,6 +119,33 @@ def add_moves(deltas: dict[str, NDArray[np.float64]], place: NDArray[np.float64]
             deltas[name] = deltas[name] + share * weight[:, None] * np.array(move.move) * [sign, 1, 1] * 1e-3
 
 
+def seal_lips(
+    rest: NDArray[np.float64],
+    deltas: dict[str, NDArray[np.float64]],
+    place: NDArray[np.float64],
+) -> None:
+    """Close the gaps between the lips at their corners, in place; a lip is known by the shapes that move it.
+
+    Args:
+        rest: (V, 3) skin at rest, metres.
+        deltas: Shape name -> (V, 3) metres.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
+    """
+    folded = np.stack([np.abs(place[:, 0]), place[:, 1]], axis=1)
+    near = np.exp(-(((folded - SEAL_SPOT) / SEAL_RADIUS) ** 2).sum(axis=1)) * np.clip((place[:, 2] + 5) / 10, 0, 1)
+    upper, lower = (
+        sum(np.linalg.norm(deltas[shape + side], axis=1) for side in SIDES)
+        for shape in ("mouthUpperUp", "mouthLowerDown")
+    )
+    rise = near * (lower - upper) / (lower + upper + 1e-5) * 1e-3
+    rest[:, 1] += SEAL_AT_REST * rise
+    halves = split_sides(np.stack([np.zeros_like(rise), rise, np.zeros_like(rise)], axis=1), rest[:, 0])
+    for shape, amount in SEAL.items():
+        for side, half in halves.items():
+            name = shape + side if shape + side in deltas else shape
+            deltas[name] = deltas[name] + amount * half
+
+
 def _distance(place: NDArray[np.float64], move: Move) -> NDArray[np.float64]:
     """Return the distance (V,) of points (V, 2) from a spot or a crease, in radii."""
     start = np.array(move.spot)
@@ -139,7 +173,7 @@ def soften_smile(
     average = sparse.diags(1 / np.maximum(np.asarray(average.sum(axis=1)).ravel(), 1)) @ average
     for side, sign in SIDES.items():
         away = np.linalg.norm(place[:, :2] - [sign * SMILE_CORNER[0], SMILE_CORNER[1]], axis=1)
-        share = (0.6 * np.clip((away - 9.0) / 8.0, 0, 1))[:, None]
+        share = (0.6 * np.clip((away - 7.0) / 6.0, 0, 1))[:, None]
         name = "mouthSmile" + side
         for _ in range(SMILE_SMOOTHING):
             deltas[name] = deltas[name] + share * (average @ deltas[name] - deltas[name])

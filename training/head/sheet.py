@@ -2,8 +2,8 @@
 
     python -m training.head.sheet FOLDER [--head NAME_OR_FILE] [--only feelings] [--size 256]
 
-Writes head_shapes.png (each of the 50 shapes at 1), head_feelings.png (seven feelings, front and turned) and
-head_motion.png (blink phases, gaze, jaw angles, visemes).
+Writes head_shapes.jpg (each of the 50 shapes at 1), head_feelings.jpg (three variants of seven feelings) and
+head_motion.jpg (blink phases, gaze, jaw angles, visemes), every cell from the front and turned by 35 degrees.
 """
 
 from __future__ import annotations
@@ -19,66 +19,19 @@ from PIL import Image, ImageDraw, ImageFont
 from cteg import layout
 from cteg.face.render import render_frames
 from cteg.face.rig import DEFAULT_HEAD, Rig
+from training.performance.table import repertoire
 
 PAPER, INK = (246, 247, 249), (32, 36, 44)
 LABEL = 18
+QUALITY = 86
+YAWS = (0.0, 35.0)
+WINDOW = (0.09, 0.09, 0.91, 0.91)
+"""Part of a picture of the whole head that a cell shows: left, top, right, bottom."""
+
 Pose = dict[str, float]
 
-FEELINGS: dict[str, Pose] = {
-    "neutral": {},
-    "happiness 6+12": {"mouthSmile": 0.9, "cheekSquint": 0.9, "eyeSquint": 0.35},
-    "happiness 6+12+25+26": {
-        "mouthSmile": 1,
-        "cheekSquint": 1,
-        "mouthUpperUp": 0.45,
-        "jawOpen": 0.3,
-        "mouthLowerDown": 0.2,
-    },
-    "sadness 1+4+15+17": {
-        "browInnerUp": 1,
-        "browDown": 0.35,
-        "mouthFrown": 0.9,
-        "mouthShrugLower": 0.6,
-        "eyeSquint": 0.2,
-        "eyeLookDown": 0.3,
-    },
-    "anger 4+5+7+23": {
-        "browDown": 1,
-        "eyeWide": 0.4,
-        "eyeSquint": 0.6,
-        "mouthPress": 0.9,
-        "mouthRollLower": 0.5,
-        "mouthRollUpper": 0.4,
-        "noseSneer": 0.3,
-    },
-    "anger 4+9+10+16": {
-        "browDown": 1,
-        "eyeWide": 0.3,
-        "noseSneer": 0.8,
-        "mouthUpperUp": 0.8,
-        "mouthLowerDown": 0.8,
-        "jawOpen": 0.15,
-    },
-    "fear 1+2+4+5+20+25": {
-        "browInnerUp": 1,
-        "browOuterUp": 0.6,
-        "browDown": 0.4,
-        "eyeWide": 1,
-        "mouthStretch": 0.9,
-        "jawOpen": 0.25,
-    },
-    "surprise 1+2+5+26": {"browInnerUp": 1, "browOuterUp": 1, "eyeWide": 0.9, "jawOpen": 0.6},
-    "disgust 9+10+17": {
-        "noseSneer": 1,
-        "mouthUpperUp": 0.7,
-        "mouthShrugLower": 0.5,
-        "browDown": 0.5,
-        "eyeSquint": 0.5,
-        "mouthFrown": 0.3,
-    },
-    "contempt R12+14": {"mouthSmileRight": 0.5, "mouthDimpleRight": 0.8, "eyeSquint": 0.2},
-}
-"""Action units of the seven feelings (Ekman, Matsumoto) as shapes; a name without a side means both sides."""
+SEVEN = ("neutral", "joy", "sadness", "anger", "fear", "surprise", "disgust")
+VARIANTS = 3
 
 MOTION: dict[str, Pose] = {
     **{f"blink {level:.2f}": {"eyeBlink": level} for level in (0.0, 0.25, 0.5, 0.75, 1.0)},
@@ -87,20 +40,20 @@ MOTION: dict[str, Pose] = {
     "look right": {"eyeLookInLeft": 1, "eyeLookOutRight": 1},
     "look up": {"eyeLookUp": 1},
     "look down": {"eyeLookDown": 1},
-    "look down + blink 0.5": {"eyeLookDown": 1, "eyeBlink": 0.5},
     "wide + look left": {"eyeWide": 1, "eyeLookOutLeft": 1, "eyeLookInRight": 1},
+    "laugh, eyes shut": {"eyeBlink": 1, "cheekSquint": 1, "mouthSmile": 1, "mouthUpperUp": 0.3, "jawOpen": 0.5},
     "jaw 1/3": {"jawOpen": 1 / 3},
     "jaw 2/3": {"jawOpen": 2 / 3},
     "jaw 1": {"jawOpen": 1},
     "jaw turned": {"jawTurn": 0.12, "jawOpen": 0.2},
     "jaw 1 + close": {"jawOpen": 1, "mouthClose": 1},
-    "ah": {"jawOpen": 0.55},
+    "jaw 1 + bared": {"jawOpen": 1, "mouthUpperUp": 1, "mouthLowerDown": 1, "mouthStretch": 0.5},
+    "aa": {"jawOpen": 0.55},
     "ee": {"jawOpen": 0.12, "mouthSmile": 0.3, "mouthStretch": 0.5, "mouthUpperUp": 0.2, "mouthLowerDown": 0.3},
     "oh": {"jawOpen": 0.4, "mouthFunnel": 0.7},
     "oo": {"jawOpen": 0.1, "mouthPucker": 0.9, "mouthFunnel": 0.3},
     "f": {"jawOpen": 0.08, "mouthRollLower": 0.7, "mouthUpperUp": 0.3},
     "m": {"mouthPress": 0.4, "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
-    "s": {"jawOpen": 0.05, "mouthStretch": 0.3, "mouthLowerDown": 0.4, "mouthUpperUp": 0.3},
 }
 NEEDS_OPEN_JAW = ("mouthClose",)
 
@@ -124,19 +77,39 @@ def shape_poses() -> dict[str, Pose]:
     return {name: {name: 1.0, **({"jawOpen": 1.0} if name in NEEDS_OPEN_JAW else {})} for name in layout.OPEN_SHAPES}
 
 
-def sheet(rig: Rig, poses: dict[str, Pose], size: int, columns: int, yaws: tuple[float, ...] = (0.0,)) -> Image.Image:
-    """Draw labelled faces, `columns` to a row; every further yaw repeats each row below it."""
-    frames = np.stack([coefficients(pose) for pose in poses.values()])
-    pictures = [render_frames(rig, frames, size, yaw) for yaw in yaws]
-    rows = -(-len(poses) // columns)
-    band = LABEL + size * len(yaws)
-    page = Image.new("RGB", (columns * size, rows * band), PAPER)
+def feelings() -> dict[str, NDArray[np.float32]]:
+    """Return the first variants of the seven feelings in the tables of the synthesis, at their apex: label -> (53,)."""
+    tables = repertoire()
+    return {
+        f"{label}: {variant.name}": layout.clamp_open(
+            np.einsum("su,sud->d", variant.intensities, tables.units.shapes)[None].astype(np.float32)
+        )[0]
+        for label in SEVEN
+        for variant in tables.variants[label][:VARIANTS]
+    }
+
+
+def sheet(rig: Rig, frames: dict[str, NDArray[np.float32]], size: int, columns: int) -> Image.Image:
+    """Draw labelled faces, `columns` to a row, each from the front and turned below it.
+
+    Args:
+        rig: The head.
+        frames: Label -> coefficients (53,).
+        size: Pixels of a face.
+        columns: Faces in a row.
+    """
+    whole = round(size / (WINDOW[2] - WINDOW[0]))
+    window = tuple(round(share * whole) for share in WINDOW)
+    stack = np.stack(list(frames.values()))
+    pictures = [render_frames(rig, stack, whole, yaw) for yaw in YAWS]
+    band = LABEL + size * len(YAWS)
+    page = Image.new("RGB", (columns * size, -(-len(frames) // columns) * band), PAPER)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for place, label in enumerate(poses):
+    for place, label in enumerate(frames):
         x, y = place % columns * size, place // columns * band
         draw.text((x + size / 2, y + 1), label, INK, font, anchor="ma")
-        for turn in range(len(yaws)):
-            page.paste(Image.fromarray(pictures[turn][place]), (x, y + LABEL + turn * size))
+        for turn, drawn in enumerate(pictures):
+            page.paste(Image.fromarray(drawn[place]).crop(window), (x, y + LABEL + turn * size))
     return page
 
 
@@ -146,19 +119,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write the pictures")
     parser.add_argument("--head", default=DEFAULT_HEAD, help="name of a bundled head or a rig file")
     parser.add_argument("--only", choices=("shapes", "feelings", "motion"), help="write one sheet only")
-    parser.add_argument("--size", type=int, default=200, help="pixels of one face")
+    parser.add_argument("--size", type=int, help="pixels of one face")
     options = parser.parse_args(arguments)
     rig = Rig.load(options.head)
     options.folder.mkdir(parents=True, exist_ok=True)
     plans = {
-        "shapes": (shape_poses(), 10, (0.0,)),
-        "feelings": (FEELINGS, 5, (0.0, 35.0)),
-        "motion": (MOTION, 6, (0.0,)),
+        "shapes": ({name: coefficients(pose) for name, pose in shape_poses().items()}, 10, 180),
+        "feelings": (feelings(), VARIANTS * 2, 280),
+        "motion": ({name: coefficients(pose) for name, pose in MOTION.items()}, 6, 250),
     }
-    for name, (poses, columns, yaws) in plans.items():
+    for name, (frames, columns, size) in plans.items():
         if options.only in (None, name):
-            page = sheet(rig, poses, options.size, columns, yaws)
-            page.quantize(255, dither=Image.Dither.NONE).save(options.folder / f"head_{name}.png", optimize=True)
+            page = sheet(rig, frames, options.size or size, columns)
+            page.save(options.folder / f"head_{name}.jpg", quality=QUALITY, optimize=True)
     return 0
 
 
