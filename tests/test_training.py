@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import cteg
 from tests.models import small_encoder
-from training import evaluate, motion_classifier, prepare, refit_prior, synthesise, text_encoder, train
+from training import evaluate, motion_classifier, prepare, refit_prior, synthesise, text_encoder, train, trainer
 from training.common import bucket_batches, load_checkpoint, save_checkpoint
 from training.configs import CONFIGS, TrainConfig, get_config
 from training.data import pad_clips
-from training.performance.labels import LABEL_INDEX, LABELS
+from training.performance.labels import LABEL_INDEX, LABELS, SEVEN
 from training.performance.perform import mirrored
 from training.performance.table import TABLES, pairs, read_table
 
@@ -230,11 +230,25 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 def test_noam_rate_is_the_papers(step):
     config = CONFIGS["paper"]
     expected = 2.0 * 768**-0.5 * min(step**-0.5, step * 4000**-1.5)
-    assert train.learning_rate(config, step) == pytest.approx(expected)
+    assert trainer.learning_rate(config, step) == pytest.approx(expected)
 
 
 def test_balanced_order_lifts_rare_labels():
     targets = torch.zeros(1000, len(LABELS))
     targets[:990, 27], targets[990:, 14] = 1, 1
-    order = text_encoder.balanced_order(targets, 1.0, np.random.default_rng(0))
+    draws = np.ones(1000)
+    order = text_encoder.balanced_order(targets, draws, 1.0, np.random.default_rng(0))
     assert 0.4 < np.mean(np.array(order) >= 990) < 0.6
+    draws[0] = 1000  # one sentence a thousand times as often
+    order = text_encoder.balanced_order(targets, draws, 0.0, np.random.default_rng(0))
+    assert 0.4 < np.mean(np.array(order) == 0) < 0.6
+
+
+def test_label_loss_is_cross_entropy_over_labels_and_groups():
+    targets = torch.zeros(2, len(LABELS))
+    targets[0, LABEL_INDEX["anger"]] = targets[1, LABEL_INDEX["joy"]] = 1
+    logits = torch.randn(2, len(LABELS), generator=torch.Generator().manual_seed(0))
+    probability = torch.softmax(logits, -1)
+    angry = probability[0, [LABEL_INDEX[name] for name in SEVEN["anger"]]].sum()
+    expected = -probability[0, LABEL_INDEX["anger"]].log() - text_encoder.GROUP_WEIGHT * angry.log()
+    torch.testing.assert_close(text_encoder.label_loss(logits, targets)[0], expected)

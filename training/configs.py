@@ -34,6 +34,7 @@ class TrainConfig:
             learns to come back from its own small errors.
         mirror: Probability that a clip is mirrored left to right (`open` space).
         gradient_clip: Largest gradient norm.
+        patience: Evaluations without a lower held-out loss after which training stops; 0 never stops early.
         ema: Decay of the running average of the weights, which is what is evaluated and shipped.
         smallest_scale: Floor of the per-coefficient scale, so that channels that hardly move are not blown up.
     """
@@ -50,6 +51,7 @@ class TrainConfig:
     input_noise: float = 0.1
     mirror: float = 0.5
     gradient_clip: float = 1.0
+    patience: int = 3
     ema: float = 0.999
     smallest_scale: float = 0.05
 

@@ -84,6 +84,10 @@ class Batch:
     text: Tensor
     text_mask: Tensor
 
+    def __getitem__(self, rows: slice) -> Batch:
+        """Some of the rows."""
+        return Batch(self.frames[rows], self.valid[rows], self.text[rows], self.text_mask[rows])
+
     def to(self, device: torch.device) -> Batch:
         """Move every tensor."""
         return Batch(*(getattr(self, name).to(device) for name in ("frames", "valid", "text", "text_mask")))

@@ -47,6 +47,14 @@ class TrainingNoise:
         per_layer = [torch.randn(batch, steps, config.latent_size, device=device) for _ in range(config.layers)]
         return cls(per_layer, torch.randn(batch, config.sequence_latent_size, device=device))
 
+    def __getitem__(self, rows: slice) -> TrainingNoise:
+        """The draws of some rows of the batch."""
+        return TrainingNoise([layer[rows] for layer in self.steps], self.sequence[rows])
+
+    def to(self, device: torch.device) -> TrainingNoise:
+        """Move every draw."""
+        return TrainingNoise([layer.to(device) for layer in self.steps], self.sequence.to(device))
+
 
 @dataclass(frozen=True)
 class Prediction:
