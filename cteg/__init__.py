@@ -4,6 +4,7 @@
     clips = generator.generate("I can't believe you came!", samples=4, temperature=1.0, seed=7)
     rig = cteg.load_rig()
     vertices = rig.vertices(clips[0])  # (T, V, 3) metres
+    cteg.export.to_glb(clips[0], rig, "a.glb")
 
 Names are resolved on first use, so that reading a clip does not import torch.
 """
@@ -14,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cteg import export
     from cteg.clip import Clip
     from cteg.errors import CtegError, InputError, SpaceError, StudyError, WeightsError
     from cteg.face.rig import load_rig
@@ -40,6 +42,7 @@ __all__ = [
     "SpaceError",
     "StudyError",
     "WeightsError",
+    "export",
     "load",
     "load_rig",
 ]
@@ -48,4 +51,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "export":
+        return importlib.import_module("cteg.export")
     raise AttributeError(f"module 'cteg' has no attribute {name!r}")

@@ -6,18 +6,39 @@ Exit code 0 on success, 2 with one clear sentence on standard error for input th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from click import Context
+from rich.console import Console
+from rich.progress import Progress
+from typer.core import TyperCommand
 
-from cteg.clip import Clip
 from cteg.errors import CtegError, InputError
+from cteg.export import FORMATS, TOGETHER, load, save
 from cteg.settings import Settings
+
+if TYPE_CHECKING:
+    from cteg.clip import Clip
+    from cteg.face.rig import Rig
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
-MAP_HELP = "file that maps clips of the flame space to open heads; CTEG_FLAME_MAP"
-FORMATS = ("npz", "csv", "png", "mp4", "gif")
+HEAD_HELP = "name or file of a head; the bundled one"
+FULL_HELP = "write .csv with extra columns, so that every coefficient comes back"
+FORMAT_HELP = f"one or more of {', '.join(FORMATS)}"
+
+
+class _Formats(TyperCommand):
+    """A command whose `--format` takes several names in a row: `--format npz glb csv`."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Repeat the option before each of its names; click knows no other way."""
+        spelled: list[str] = []
+        for word in args:
+            more = word in FORMATS and len(spelled) > 1 and spelled[-2] == "--format"
+            spelled += ["--format", word] if more else [word]
+        return super().parse_args(ctx, spelled)
 
 
 def _fail(error: CtegError) -> typer.Exit:
@@ -38,75 +59,68 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"Cannot write to the folder {folder}: {error.strerror}.") from error
 
 
-def _write(clip: Clip, path: Path, name: str, head: str, flame_map: Path | None) -> Path:
-    """Write one clip in one format; `path` has no ending yet."""
-    target = path.with_suffix(f".{name}")
-    if name == "npz":
-        return clip.save(target)
-    if name == "csv":
-        from cteg.face.arkit import save_csv
-        from cteg.face.space_map import SpaceMap
-
-        is_mapped = clip.space == "flame" and flame_map is not None
-        return save_csv(SpaceMap.load(flame_map).apply(clip) if is_mapped else clip, target)
-    from cteg.face.rig import load_rig
-    from cteg.face.space_map import clip_for
-    from cteg.face.video import save_render
-
-    rig = load_rig(head)
-    return save_render(clip_for(rig, clip, flame_map), rig, target)
+def _write(clips: list[Clip], rig: Rig, path: Path, frames: int = 8, full: bool = False) -> None:
+    """Write a file, with a bar on a terminal while it is made, and print its path."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(path.name, total=1.0)
+        save(clips, rig, path, lambda done: bar.update(task, completed=done), frames, full)
+    typer.echo(path)
 
 
-@app.command()
+@app.command(cls=_Formats)
 def generate(
     text: Annotated[str, typer.Argument(help="the sentence to perform")],
     samples: Annotated[int, typer.Option(help="how many different performances, 1...8")] = 4,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest ... 2: wild")] = 1.0,
     seed: Annotated[int, typer.Option(help="sample i depends on seed + i alone")] = 0,
     out: Annotated[Path, typer.Option(help="folder for sample_00.npz, sample_01.npz, ...")] = Path("out"),
-    formats: Annotated[list[str], typer.Option("--format", help=f"repeatable: {', '.join(FORMATS)}")] = ["npz"],  # noqa: B006
+    formats: Annotated[list[str], typer.Option("--format", help=FORMAT_HELP)] = ["npz"],  # noqa: B006
+    grid: Annotated[
+        bool, typer.Option("--grid", help="films and sheets: all samples in one file, samples.mp4")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help=FULL_HELP)] = False,
     weights: Annotated[str | None, typer.Option(help="weights folder or Hub id; the bundled ones")] = None,
-    head: Annotated[str | None, typer.Option(help="head for pictures and films; the bundled one")] = None,
-    flame_map: Annotated[Path | None, typer.Option("--map", help=MAP_HELP)] = None,
+    head: Annotated[str | None, typer.Option(help=HEAD_HELP)] = None,
 ) -> None:
     """Perform a sentence several times and write the clips."""
     try:
-        from cteg import sampling
-        from cteg.generator import load
+        from cteg import generator, sampling
+        from cteg.face.rig import load_rig
         from cteg.text import check_text
 
         text = check_text(text)  # checked before anything is loaded, so that bad input costs nothing
         sampling.check_settings(samples, temperature, seed)
         _check_formats(formats)
-        _make_folder(out)
         settings = Settings.from_environment()
-        generator = load(weights or settings.weights)
-        for index, clip in enumerate(generator.generate(text, samples, temperature, seed)):
+        rig = load_rig(head or settings.head)
+        _make_folder(out)
+        clips = generator.load(weights or settings.weights).generate(text, samples, temperature, seed)
+        together = [name for name in formats if grid and name in TOGETHER]
+        for index, clip in enumerate(clips):
             for name in formats:
-                path = out / f"sample_{index:02d}"
-                typer.echo(_write(clip, path, name, head or settings.head, flame_map or settings.flame_map))
+                if name not in together:
+                    _write([clip], rig, out / f"sample_{index:02d}.{name}", full=full)
+        for name in together:
+            _write(clips, rig, out / f"samples.{name}")
     except CtegError as error:
         raise _fail(error) from error
 
 
 @app.command()
 def render(
-    clip: Annotated[Path, typer.Argument(help="clip file, .npz")],
-    out: Annotated[Path, typer.Option(help=".png: contact sheet; .mp4 or .gif: film")],
-    frames: Annotated[int, typer.Option(help="faces on the contact sheet")] = 8,
-    head: Annotated[str | None, typer.Option(help="name or file of a head; the bundled one")] = None,
-    flame_map: Annotated[Path | None, typer.Option("--map", help=MAP_HELP)] = None,
+    clips: Annotated[list[Path], typer.Argument(help="clip files, .npz or ARKit .csv; several: side by side")],
+    out: Annotated[Path, typer.Option(help=f"a file that ends in {', '.join('.' + name for name in FORMATS)}")],
+    frames: Annotated[int, typer.Option(help="faces of a clip on a contact sheet (.png)")] = 8,
+    full: Annotated[bool, typer.Option("--full", help=FULL_HELP)] = False,
+    head: Annotated[str | None, typer.Option(help=HEAD_HELP)] = None,
 ) -> None:
-    """Draw a clip as a contact sheet or a film."""
+    """Turn clips into a film, a contact sheet, a moving head or another table."""
     try:
         from cteg.face.rig import load_rig
-        from cteg.face.space_map import clip_for
-        from cteg.face.video import save_render
 
-        settings = Settings.from_environment()
-        rig = load_rig(head or settings.head)
-        performance = clip_for(rig, Clip.load(clip), flame_map or settings.flame_map)
-        typer.echo(save_render(performance, rig, out, frames))
+        performances = [load(clip) for clip in clips]
+        _write(performances, load_rig(head or Settings.from_environment().head), out, frames, full)
     except CtegError as error:
         raise _fail(error) from error
 

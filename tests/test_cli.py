@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from cteg.cli import app
 from cteg.clip import Clip
+from cteg.export import load
 
 TEXT = "I can't believe you came!"
 
@@ -40,13 +43,47 @@ def test_temperature_0_is_one_performance(tmp_path):
     np.testing.assert_array_equal(first.coefficients, second.coefficients)
 
 
-def test_render_and_formats(tmp_path):
-    result = cteg("generate", "Wow!", "--samples", 1, "--out", tmp_path, "--format", "npz", "--format", "csv")
+def test_several_formats_in_a_row_and_all_samples_in_one_picture(tmp_path):
+    formats = ["--format", "npz", "csv", "glb", "--format", "png"]
+    result = cteg("generate", "--samples", 2, *formats, "--grid", "--out", tmp_path, "--seed", 3, "--", "Wow!")
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "sample_00.csv").read_text().startswith("Timecode,")
-    sheet = tmp_path / "sheet.png"
-    assert cteg("render", tmp_path / "sample_00.npz", "--out", sheet, "--frames", 3).exit_code == 0
+    singles = [f"sample_{index:02d}.{kind}" for index in range(2) for kind in ("npz", "csv", "glb")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*singles, "samples.png"])
+    assert sorted(result.stdout.split()) == sorted(str(path) for path in tmp_path.iterdir())
+    assert (tmp_path / "sample_00.glb").read_bytes()[:4] == b"glTF"
+    back = load(tmp_path / "sample_01.csv").coefficients
+    np.testing.assert_allclose(back[:, :14], Clip.load(tmp_path / "sample_01.npz").coefficients[:, :14], atol=1e-6)
+
+
+@pytest.fixture
+def two_clips(tmp_path) -> list[Path]:
+    random = np.random.default_rng(0)
+    return [
+        Clip(random.uniform(0, 0.3, (3, 53)).astype(np.float32), text=TEXT, seed=seed).save(tmp_path / f"{seed}.npz")
+        for seed in (7, 8)
+    ]
+
+
+def test_render_turns_clips_into_what_the_name_says(two_clips, tmp_path):
+    sheet, film, table = (tmp_path / name for name in ("sheet.png", "both.gif", "table.csv"))
+    assert cteg("render", two_clips[0], "--out", sheet, "--frames", 3).exit_code == 0
     assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert cteg("render", *two_clips, "--out", film).exit_code == 0
+    with Image.open(film) as moving:
+        assert moving.n_frames == 3
+        assert moving.width == 2 * 256
+    assert cteg("render", two_clips[0], "--out", table, "--full").exit_code == 0
+    again = tmp_path / "again.npz"
+    assert cteg("render", table, "--out", again).exit_code == 0
+    np.testing.assert_allclose(Clip.load(again).coefficients, Clip.load(two_clips[0]).coefficients, atol=1e-6)
+
+
+def test_render_refuses_what_does_not_go_together(two_clips, tmp_path):
+    for name, message in (("a.glb", "one clip, got 2"), ("a.avi", "expected an ending"), ("no/a.png", "Cannot write")):
+        result = cteg("render", *two_clips, "--out", tmp_path / name)
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -63,8 +100,11 @@ def test_render_and_formats(tmp_path):
         ["generate", TEXT, "--temperature=-1"],
         ["generate", TEXT, "--seed=-1"],
         ["generate", TEXT, "--format", "fbx"],
+        ["generate", TEXT, "--head", "nobody"],
         ["generate", TEXT, "--weights", "nowhere"],
         ["render", "absent.npz", "--out", "sheet.png"],
+        ["render", "absent.csv", "--out", "sheet.png"],
+        ["render", "film.mp4", "--out", "sheet.png"],
     ],
     ids=lambda arguments: " ".join(arguments)[:40],
 )

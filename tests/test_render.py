@@ -2,18 +2,14 @@
 
 from itertools import pairwise
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import ndimage
 
 from cteg import layout
-from cteg.clip import Clip
-from cteg.errors import InputError, SpaceError
+from cteg.errors import InputError
 from cteg.face.render import Camera, rasterise, render_frames, to_linear, to_srgb
 from cteg.face.rig import Rig
-from cteg.face.video import contact_sheet, save_render
 from tests.poses import frame
 
 
@@ -37,11 +33,6 @@ def visible_eye(head: Rig, coefficients: np.ndarray, yaw: float = 0.0) -> np.nda
     pixels = 400
     hit, _ = rasterise(camera.project(head.vertices(coefficients)[0], pixels), head.triangles.astype(np.int32), pixels)
     return (hit >= 0) & ball[head.triangles].all(axis=1)[hit]
-
-
-def clip(frames: int, text: str = "I can't believe you came!") -> Clip:
-    levels = np.linspace(0, 1, frames)
-    return Clip(np.stack([frame(mouthSmileLeft=v, mouthSmileRight=v, jawOpen=0.2 * v) for v in levels]), text=text)
 
 
 @pytest.mark.parametrize("yaw", [0, 35, -35])
@@ -92,36 +83,3 @@ def test_srgb_round_trip():
 def test_impossible_sizes_are_refused(head, size):
     with pytest.raises(InputError, match="size"):
         render_frames(head, layout.neutral(), size)
-
-
-def test_contact_sheet_spreads_faces_over_the_clip(head):
-    sheet = contact_sheet(clip(20), head, frames=4)
-    assert sheet.width == 4 * 256
-    short = contact_sheet(clip(2, text=""), head, frames=8)
-    assert short.width == 2 * 256
-    with pytest.raises(InputError, match="frames"):
-        contact_sheet(clip(2), head, frames=0)
-
-
-def test_films_and_pictures_can_be_read_back(head, tmp_path):
-    short = clip(5)
-    film = save_render(short, head, tmp_path / "a.mp4")
-    reader = imageio_ffmpeg.read_frames(str(film))
-    meta = next(reader)
-    assert meta["size"] == (512, 512)
-    assert meta["fps"] == pytest.approx(short.fps)
-    assert sum(1 for _ in reader) == 5
-    with Image.open(save_render(short, head, tmp_path / "a.gif")) as moving:
-        assert moving.n_frames == 5
-    with Image.open(save_render(short, head, tmp_path / "a.png", frames=2)) as sheet:
-        assert sheet.width == 512
-
-
-def test_other_endings_and_spaces_are_refused(head, tmp_path):
-    with pytest.raises(InputError, match=r"\.png, \.mp4 or \.gif"):
-        save_render(clip(2), head, tmp_path / "a.avi")
-    with pytest.raises(InputError, match="Cannot write"):
-        save_render(clip(2), head, tmp_path / "no" / "folder" / "a.png")
-    flame = Clip(np.zeros((2, layout.D), dtype=np.float32), space="flame")
-    with pytest.raises(SpaceError):
-        save_render(flame, head, tmp_path / "a.png")

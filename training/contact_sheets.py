@@ -13,24 +13,11 @@ from PIL import Image
 from rich.progress import track
 
 import cteg
-from cteg.face.rig import Rig
 from cteg.face.video import contact_sheet
 from cteg.ui.examples import EXAMPLES
 from training.common import plain_errors
 
 WIDTH = 1280
-
-
-def sheet_of(clips: list[cteg.Clip], rig: Rig) -> Image.Image:
-    """Stack the contact sheets of several clips of one sentence; the sentence stands above the first."""
-    rows = [contact_sheet(clips[0], rig)]
-    rows += [contact_sheet(cteg.Clip(clip.coefficients, clip.fps, clip.space), rig) for clip in clips[1:]]
-    whole = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)))
-    top = 0
-    for row in rows:
-        whole.paste(row, (0, top))
-        top += row.height
-    return whole.resize((WIDTH, round(whole.height * WIDTH / whole.width)), Image.Resampling.LANCZOS)
 
 
 @plain_errors
@@ -45,7 +32,9 @@ def main(
     generator, rig = cteg.load(weights), cteg.load_rig()
     for feeling, text in track(EXAMPLES.items(), "drawing"):
         clips = generator.generate(text, samples=4, temperature=temperature, seed=seed)
-        sheet_of(clips, rig).save(out / f"feeling_{feeling}.jpg", quality=85)
+        sheet = contact_sheet(clips, rig)
+        smaller = sheet.resize((WIDTH, round(sheet.height * WIDTH / sheet.width)), Image.Resampling.LANCZOS)
+        smaller.save(out / f"feeling_{feeling}.jpg", quality=85)
 
 
 if __name__ == "__main__":
