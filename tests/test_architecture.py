@@ -13,7 +13,7 @@ LEVELS = [
     {"cteg.clip", "cteg.settings", "cteg.metrics", "cteg.emotion"},
     {"cteg.model", "cteg.text", "cteg.face"},
     {"cteg.checkpoint", "cteg.sampling", "cteg.export"},
-    {"cteg.generator", "cteg.study"},
+    {"cteg.generator", "cteg.study", "cteg.baselines"},
     {"cteg.cli", "cteg.ui"},
 ]
 """From the lowest; a module may import from its own part and from lower levels, and from its own level's files."""

@@ -5,6 +5,8 @@
 | small | 1 context + 1 CVAD layer, H 256, 5 frames a step   | our corpus     | about an hour on 2 cores |
 | paper | the paper's: 1 CVAD layer, H 768, 1 frame a step   | our corpus     | a GPU is advised         |
 | tiny  | for tests: runs in seconds, learns nothing useful  | any            | seconds                  |
+
+`deterministic` is `small` without latents: a baseline that can write one clip per sentence only.
 """
 
 from __future__ import annotations
@@ -80,6 +82,7 @@ CONFIGS: dict[str, TrainConfig] = {
         input_noise=0.0,
     ),
     "tiny": TrainConfig(model=tiny(), batch=4, steps=3, warmup=1, kl_warmup=0),
+    "deterministic": TrainConfig(model=CTEGConfig(has_step_latent=False, sequence_latent_size=0)),
 }
 
 
