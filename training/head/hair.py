@@ -1,4 +1,4 @@
-"""Hair as locks: tapered, bent ribbons over a cap, combed back from the forehead and down at the sides.
+"""Hair as locks: tapered, bent ribbons over a cap, combed back from the forehead, short or hanging down at the sides.
 
 Places on the scalp are given by azimuth (degrees, 0 = front, + to the character's left) and share of the way from the
 whorl to the hairline. They are found on the reference face and carried to another identity by the triangles there.
@@ -6,7 +6,7 @@ whorl to the hairline. They are found on the reference face and carried to anoth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +50,20 @@ CROWN = np.array([0.0, 0.93, -0.37])
 SCALP_COLUMNS, SCALP_SHARES = 96, np.linspace(0.02, 1.06, 18)
 """The scalp is sampled on this grid of azimuths and shares."""
 
-CAP_COLUMNS, CAP_SHARES = 48, np.array([0.04, 0.3, 0.55, 0.75, 0.88, 0.955, 1.0])
+CAP_COLUMNS, CAP_SHARES = 44, np.array([0.04, 0.17, 0.3, 0.43, 0.55, 0.66, 0.76, 0.86, 0.94, 1.0])
 CAP_RISE, CAP_TOP, CAP_EDGE = 4.2, 9.0, -1.2
 """Millimetres of the cap over the scalp at the sides and on top, and of its edge, which lies in the skin."""
 
-STUBBLE = 0.45
-"""Share of the hair's colour on the skin at the hairline."""
+EAR = 88.0
+"""Azimuth of the ears in degrees."""
+
+STUBBLE, BURIED = 0.45, 2.4
+"""Share of the hair's colour on the skin at the hairline, and the cover from which on skin is left out: never seen."""
 
 LOCK_ROWS = 5
 LOCK_SEED = 5
+LINING = 2e-4
+"""Metres of the inner side of a lock under its edges."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Row:
         lift: Millimetres over the scalp at root, middle and tip.
         width: Millimetres of a lock.
         both_sides: Whether the mirror image belongs to it.
+        end: Millimetres over the eyes to which the second half of the locks hangs straight down, or None.
     """
 
     azimuth: tuple[float, float]
@@ -82,6 +88,8 @@ class Row:
     lift: tuple[float, float, float]
     width: float
     both_sides: bool = False
+    end: float | None = None
+    over_ears: float = 0.0
 
 
 ROWS: tuple[Row, ...] = (
@@ -100,21 +108,68 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def hair(skin: Part, place: NDArray[np.float64], skull: NDArray[np.bool_], tint: NDArray[np.float64]) -> Part:
-    """Return the hair; the skin at its edge takes on some of its colour.
+@dataclass(frozen=True)
+class Cut:
+    """How a haircut differs from the short one of `ROWS`; all cuts have the same locks.
+
+    Attributes:
+        lift: Factor on the lift of locks and cap.
+        end: Millimetres over the eyes where locks of sides and back end that hang down from the hairline, or None.
+        over_ears: Millimetres that hanging locks stand farther off, to clear the ears.
+    """
+
+    lift: float = 1.0
+    end: float | None = None
+    over_ears: float = 0.0
+
+    def row(self, row: Row) -> Row:
+        """Return a row of locks in this cut."""
+        root, middle, tip = (self.lift * lift for lift in row.lift)
+        if self.end is None or not row.both_sides:
+            return replace(row, lift=(root, middle, tip))
+        return replace(
+            row,
+            lift=(root, middle, 0.6 * middle),
+            share=(row.share[0], 0.98),
+            sweep=0.3 * row.sweep,
+            width=1.25 * row.width,
+            end=self.end,
+            over_ears=self.over_ears,
+        )
+
+
+CUTS = {
+    "short": Cut(),
+    "cropped": Cut(lift=0.45),
+    "bob": Cut(end=-52, over_ears=11),
+    "long": Cut(lift=1.1, end=-88, over_ears=12),
+}
+
+
+def hair(
+    skin: Part,
+    place: NDArray[np.float64],
+    skull: NDArray[np.bool_],
+    tint: NDArray[np.float64],
+    cut: Cut = CUTS["short"],
+) -> Part:
+    """Return the hair; the skin at its edge takes on some of its colour, what lies deep under it is taken away.
 
     Args:
         skin: The painted skin.
         place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
         skull: (F,) True for skin triangles that may carry hair (no ears, no inner surfaces).
         tint: (3,) colour in the shade.
+        cut: The haircut.
     """
     scalp = _Scalp(skin, place, skin.triangles[skull])
-    skin.color = mix(skin.color, tint, STUBBLE * scalp.cover(place))
+    cover = scalp.cover(place)
+    skin.color = mix(skin.color, tint, STUBBLE * cover)
+    skin.triangles = skin.triangles[~(cover >= BURIED)[skin.triangles].all(axis=1)]
     light = tint + np.minimum(0.75 * tint, (255 - tint) / 2)
-    pieces = [_cap(scalp)]
+    pieces = [_cap(scalp, cut.lift)]
     generator = np.random.default_rng(LOCK_SEED)
-    for row in ROWS:
+    for row in (cut.row(row) for row in ROWS):
         for azimuth in np.linspace(*row.azimuth, row.count):
             for side in (-1.0, 1.0) if row.both_sides else (1.0,):
                 pieces.append(_lock(scalp, row, azimuth, side, generator))
@@ -147,12 +202,13 @@ class _Scalp:
         self.points = _fill((binding @ skin.vertices).reshape(shape), hit.reshape(shape[:2]))
         middle = np.array([0.0, *(self.points.min(axis=(0, 1)) + self.points.max(axis=(0, 1)))[1:] / 2])
         arms = self.points - middle
+        self.eye_height = float(skin.vertices[np.abs(place[:, 1]) < 2.0, 1].mean())
         self.outward = arms / np.linalg.norm(arms, axis=2, keepdims=True)
 
     def cover(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return 1 under the hair and 0 from a few millimetres before the hairline on, (V,)."""
+        """Return 1 at the hairline and 0 from a few millimetres before it on, up to 2.5 deep under the hair, (V,)."""
         distance, nearest = self._reference.query(place)
-        return np.where(distance < 9, np.clip((1.05 - self._share[nearest]) / 0.07, 0, 1), 0.0)
+        return np.where(distance < 9, np.clip((1.05 - self._share[nearest]) / 0.07, 0, 2.5), 0.0)
 
     def at(self, azimuth: NDArray[np.float64], share: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
         """Return points and outward directions (n, 3) at azimuths in degrees and shares (n,)."""
@@ -167,7 +223,7 @@ class _Scalp:
         return points, outward / np.linalg.norm(outward, axis=1, keepdims=True)
 
 
-def _cap(scalp: _Scalp) -> tuple[NDArray, NDArray, NDArray]:
+def _cap(scalp: _Scalp, lift: float) -> tuple[NDArray, NDArray, NDArray]:
     """Return vertices, triangles and light of the dark cap under the locks."""
     azimuth = np.arange(CAP_COLUMNS) * 360.0 / CAP_COLUMNS
     share, turn = (grid.ravel() for grid in np.meshgrid(CAP_SHARES, azimuth, indexing="ij"))
@@ -175,6 +231,7 @@ def _cap(scalp: _Scalp) -> tuple[NDArray, NDArray, NDArray]:
     edge = np.clip((1 - share) / 0.16, 0, 1)
     full = CAP_RISE + (CAP_TOP - CAP_RISE) * np.clip(1.15 - np.minimum(turn, 360 - turn) / 75, 0, 1) * (1 - share**4)
     full += 3.0 * np.clip(1 - share / 0.3, 0, 1)  # over the whorl
+    full *= lift
     points = points + outward * ((CAP_EDGE + (full - CAP_EDGE) * edge * (2 - edge)) * 1e-3)[:, None]
     ring = np.arange(CAP_COLUMNS)
     fan = np.stack([np.full(CAP_COLUMNS, len(points)), ring, np.roll(ring, -1)], axis=1)
@@ -193,16 +250,23 @@ def _lock(
     sweep = row.sweep * (1 + 0.3 * jitter[0]) * step**1.3
     turn = side * (azimuth + 0.2 * spacing * jitter[1] + sweep) if row.both_sides else azimuth - sweep
     share = row.share[0] + (row.share[1] - row.share[0]) * step * (1 + 0.07 * jitter[2])
-    points, outward = scalp.at(np.broadcast_to(turn, step.shape), np.clip(share, 0.02, 1.06))
     lift = np.interp(step, [0, 0.5, 1], row.lift) + 1.4 * jitter[3] * np.sin(np.pi * step)
     lift = gaussian_filter(lift, 0.6, mode="nearest")
     if not row.both_sides:  # locks of the top lie down where they reach the sides
         lift *= np.clip(1.3 - np.abs(turn) / 95, 0.45, 1)
+    if row.end is not None:  # along the scalp to the hairline, then straight down
+        share = np.interp(step, [0, 0.5], row.share)
+        lift += row.over_ears * np.exp(-(((azimuth - EAR) / 24) ** 2)) * np.clip(2 * step, 0, 1)
+    points, outward = scalp.at(np.broadcast_to(turn, step.shape), np.clip(share, 0.02, 1.06))
+    if row.end is not None:
+        end = scalp.eye_height + (row.end + 5 * jitter[2]) * 1e-3
+        points[:, 1] += np.clip(2 * step - 1, 0, 1) * (end - points[:, 1])
+        outward = outward * [1, 0, 1] / np.linalg.norm(outward[:, [0, 2]], axis=1, keepdims=True)
     ahead = np.gradient(points, axis=0)
     across = np.cross(ahead, outward)
     across /= np.linalg.norm(across, axis=1, keepdims=True)
     half = 0.5 * row.width * (1 + 0.12 * jitter[4]) * (0.55 + 0.45 * np.sin(np.pi * np.clip(step * 1.15, 0, 1)))
-    half[-1] *= 0.25
+    half[-1] *= 0.25 if row.end is None else 0.6
     depth = 0.42 * half  # the edges lie lower than the ridge: a rounded strand
     ridge = points + outward * (lift * 1e-3)[:, None]
     edges = [ridge + (sign * across * half[:, None] - outward * depth[:, None]) * 1e-3 for sign in (1.0, -1.0)]
@@ -210,6 +274,11 @@ def _lock(
     triangles = grid_triangles(LOCK_ROWS, 3)[:, [0, 2, 1]]
     glow = 0.35 + 0.16 * jitter[5] + 0.2 * step
     light = np.stack([0.45 * glow - 0.12, 1.3 * glow, 0.45 * glow - 0.12], axis=1).ravel()
+    if row.both_sides:  # the inner side, seen where hair hangs
+        lining = np.stack([edges[0], edges[1]], axis=1) - LINING * outward[:, None]
+        triangles = np.concatenate([triangles, len(vertices) + grid_triangles(LOCK_ROWS, 2)])
+        vertices = np.concatenate([vertices, lining.reshape(-1, 3)])
+        light = np.concatenate([light, np.full(2 * LOCK_ROWS, -0.25)])
     return vertices, triangles, np.clip(light, -0.25, 1.0)
 
 

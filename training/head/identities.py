@@ -51,6 +51,7 @@ class Identity:
         hair: Colour of the hair in the shade.
         brows: Colour of the brows.
         iris: Colour of the iris.
+        cut: Haircut, a key of `training.head.hair.CUTS`.
         weight: 0 thin ... 0.5 average ... 1 heavy.
         extra: Further targets with their weights.
     """
@@ -65,6 +66,7 @@ class Identity:
     hair: str
     brows: str
     iris: str
+    cut: str = "short"
     weight: float = 0.5
     extra: dict[str, float] = field(default_factory=dict)
 
@@ -82,12 +84,12 @@ class Identity:
 
 IDENTITIES = (
     Identity("default", "Average", 0.5, 25, (1, 1, 1), "e2b296", "c46c64", "422e22", "3e2b21", "68482c"),
-    Identity("amara", "Amara, 31", 1.0, 31, (1, 0, 0), "7a4a32", "7f403c", "1b1513", "1a1311", "3c2415"),
-    Identity("jun", "Jun, 27", 0.0, 27, (0, 1, 0), "e3b994", "c07868", "1d1918", "1f1916", "402817"),
-    Identity("ingrid", "Ingrid, 44", 1.0, 44, (0, 0, 1), "efc9b4", "c4716c", "a67c4c", "8a663f", "5b7f9c"),
-    Identity("kofi", "Kofi, 63", 0.0, 63, (1, 0, 0), "5c3826", "67363a", "6a6664", "4b4643", "2f1c12"),
-    Identity("mei", "Mei, 74", 1.0, 74, (0, 1, 0), "e0b795", "b87468", "b9b5b0", "77706a", "3a2517"),
-    Identity("omar", "Omar, 38", 0.0, 38, (1, 1, 2), "b98a64", "a2625a", "1f1815", "1c1512", "553416", weight=0.8),
+    Identity("amara", "Amara, 31", 1, 31, (1, 0, 0), "7c4c34", "8a453c", "1e1714", "1c1411", "3c2415", "cropped"),
+    Identity("jun", "Jun, 27", 0, 27, (0, 1, 0), "e3b994", "c07868", "1d1918", "1f1916", "402817"),
+    Identity("ingrid", "Ingrid, 44", 1, 44, (0, 0, 1), "efc9b4", "c4716c", "a67c4c", "8a663f", "5b7f9c", "long"),
+    Identity("kofi", "Kofi, 63", 0, 63, (1, 0, 0), "5e3a28", "70403a", "6e6863", "6b5a50", "2f1c12", "cropped"),
+    Identity("mei", "Mei, 74", 1, 74, (0, 1, 0), "e0b795", "b87468", "b9b5b0", "857a72", "3a2517", "bob"),
+    Identity("omar", "Omar, 38", 0, 38, (1, 1, 2), "b98a64", "a8675a", "1f1815", "1c1512", "553416", weight=0.8),
     Identity("noa", "Noa, 9", 0.5, 9, (1, 1, 2), "d9a884", "c06a62", "5a3319", "5b3a22", "5c6b3c"),
 )
 """The first row is the default: the even mean of six young adults. Ages tell apart first names, which mean nobody."""
