@@ -10,7 +10,7 @@ from cteg.face.rig import Rig, vertex_normals
 from training.head import creases, paint, sculpt
 from training.head.brows import brow, lashes
 from training.head.eyes import catchlights, gaze_joint, iris, shade_white, sphere_fit, tear_duct, white
-from training.head.hair import hair
+from training.head.hair import CUTS, hair
 from training.head.identities import DEFAULT, Identity, rgb
 from training.head.lids import Eye, lid_joint, measure_opening
 from training.head.mouth import teeth_row, tongue
@@ -77,7 +77,7 @@ def build(files: SourceFiles, row: Identity = DEFAULT) -> Rig:
         ]
     parts += mouth_parts(mesh, source, units)
     is_skull = ~(masks["ears"] > 0.2)[skin.triangles].any(axis=1)
-    parts.append(hair(skin, place, is_skull, palette.hair))
+    parts.append(hair(skin, place, is_skull, palette.hair, CUTS[row.cut]))
     bake(parts)
     return pack(
         parts,
@@ -115,7 +115,7 @@ def refine_head(mesh: BaseMesh, source: NDArray[np.float64], files: SourceFiles)
     chosen = source[mesh.quads][:, :, 1].min(axis=1) > neck[1] - 0.012
     quads = mesh.quads[chosen]
     inside = paint.sample_mask(read_mask(files, "mpfb_inside-mouth"), mesh.uv[mesh.quad_uv[chosen]].mean(axis=1)) > 0.5
-    eyes = [source[mesh.groups[f"helper-{side}-eye"]].mean(axis=0) for side in "lr"]
+    eyes = np.array([source[mesh.groups[f"helper-{side}-eye"]].mean(axis=0) for side in "lr"])
     mouth = source[mesh.groups["helper-upper-teeth"]].max(axis=0) * [0, 1, 1]
     centre = source[quads].mean(axis=1)
     near_eye = np.min([np.linalg.norm((centre - eye) / [1, 1, 1.3], axis=1) for eye in eyes], axis=0) < 0.029
@@ -124,7 +124,10 @@ def refine_head(mesh: BaseMesh, source: NDArray[np.float64], files: SourceFiles)
     creased = creases.has_creases((centre - middle) * 1e3)
     refined = refine(quads, (near_eye | near_mouth | creased) & ~inside, len(source))
     place = (refined.operator @ source - middle) * 1e3
-    refined = keep_triangles(refined, ~in_socket(place, (np.array(eyes) - middle) * 1e3)[refined.triangles].all(axis=1))
+    hidden = in_socket(
+        place, vertex_normals(place[None].astype(np.float32), refined.triangles)[0], (eyes - middle) * 1e3
+    )
+    refined = keep_triangles(refined, ~hidden[refined.triangles].all(axis=1))
     refined = halve_edges(refined, (refined.operator @ source - middle) * 1e3, creases.is_too_long)
     eye_height = np.mean(eyes, axis=0)[1]
     rest = refined.operator @ source
@@ -141,11 +144,14 @@ def face_scale(rest: NDArray, reference: NDArray, place: NDArray) -> NDArray[np.
     return (here * there).sum(axis=0) / (there**2).sum(axis=0)
 
 
-def in_socket(place: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which points (V, 3) line an eye's socket behind the lids, where nobody sees them; millimetres."""
+def in_socket(place: NDArray[np.float64], normals: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points (V, 3) line an eye's socket or the inner side of a lid, where nobody sees them; millimetres."""
     arms = place[:, None] - eyes  # (V, 2 eyes, 3)
-    distance, ahead = np.linalg.norm(arms, axis=2), arms[:, :, 2]
-    return (((distance < 15.9) & (ahead < -1.0)) | ((distance < 17.0) & (ahead < -4.0))).any(axis=1)
+    distance, height, ahead = np.linalg.norm(arms, axis=2), np.abs(arms[:, :, 1]), arms[:, :, 2]
+    socket = ((distance < 15.9) & (ahead < -1.0)) | ((distance < 17.0) & (ahead < -4.0))
+    faces_eye = (arms * normals[:, None]).sum(axis=2) < -0.35 * distance
+    lining = (distance < 17.5) & faces_eye & ((height > 5.0) | (ahead < -1.0))
+    return (socket | lining).any(axis=1)
 
 
 def hinge_of(mesh: BaseMesh, source: NDArray, units: dict[str, NDArray], refined: Refined) -> Hinge:
@@ -165,7 +171,7 @@ def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hing
         whole = deltas.pop(unit)
         deltas |= {unit + side: part for side, part in split_sides(whole, rest[:, 0]).items()}
     opened = deltas.pop(JAW_UNIT)
-    sculpt.strengthen(deltas, rest[:, 0])
+    sculpt.strengthen(deltas, rest[:, 0], place)
     sculpt.soften_smile(deltas, place, refined.triangles)
     sculpt.add_moves(deltas, place)
     sculpt.seal_lips(rest, deltas, place)

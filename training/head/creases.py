@@ -52,8 +52,8 @@ CREASES: tuple[Crease, ...] = (
     Crease({"browDown": 1.5}, ((5.0, 5.0), (5.8, 14.0), (7.6, 25.0)), 2.3, (0.35, 0.4)),
     Crease({"browDown": 0.6, "noseSneer": 0.7}, ((0.0, 2.5), (5.0, 3.0), (10.0, 4.5)), 1.7, (0.0, 0.6)),
     # Lines on the sides of the nose.
-    Crease({"noseSneer": 0.8}, ((2.0, -3.0), (6.0, -6.0), (11.0, -12.0)), 1.6),
-    Crease({"noseSneer": 0.7}, ((2.5, -9.0), (6.5, -12.0), (11.0, -18.0)), 1.6),
+    Crease({"noseSneer": 1.2}, ((2.0, -3.0), (6.0, -6.0), (11.0, -12.0)), 1.6),
+    Crease({"noseSneer": 1.1}, ((2.5, -9.0), (6.5, -12.0), (11.0, -18.0)), 1.6),
     # Crow's feet.
     Crease({"cheekSquint": 0.6, "eyeSquint": 0.25, "mouthSmile": 0.2}, ((47.0, 4.0), (52.0, 7.5), (58.0, 12.0)), 1.4),
     Crease({"cheekSquint": 0.75, "eyeSquint": 0.35, "mouthSmile": 0.25}, ((47.5, 0.0), (53.0, 1.0), (60.0, 2.5)), 1.4),

@@ -81,7 +81,8 @@ def pack(
     origin: NDArray[np.float64],
     corrective_angle: float,
 ) -> Rig:
-    """Join parts into a rig; positions are stored relative to `origin` (3,)."""
+    """Join parts into a rig without vertices that no triangle uses; positions are relative to `origin` (3,)."""
+    parts = [_without_loose(part) for part in parts]
     sizes = [len(part.vertices) for part in parts]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     triangles = np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=True)])
@@ -114,6 +115,21 @@ def pack(
         joint_vertices=joint_vertices,
         joint_weights=joint_weights,
         corrective_angle=np.array([corrective_angle], dtype=np.float32),
+    )
+
+
+def _without_loose(part: Part) -> Part:
+    """Return the part without vertices that no triangle uses."""
+    used, triangles = np.unique(part.triangles, return_inverse=True)
+    return Part(
+        part.vertices[used],
+        triangles.reshape(-1, 3),
+        part.color[used],
+        part.gloss[used],
+        {name: delta[used] for name, delta in part.deltas.items()},
+        {name: weight[used] for name, weight in part.joints.items()},
+        None if part.occlusion is None else part.occlusion[used],
+        None if part.hidden is None else part.hidden[used],
     )
 
 

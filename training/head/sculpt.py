@@ -38,6 +38,9 @@ SMILE_CORNER = (21.0, -67.0)
 SMILE_SMOOTHING = 36
 """Corner of the mouth in millimetres, and rounds of averaging over neighbours beyond 7 mm from it."""
 
+SNEER_BROWS_OUT = 0.6
+"""Share of the lowering of the brows taken out of `noseSneer`: with it, disgust looks like anger."""
+
 PRESS_ROLL = 0.38
 """Share of both lip rolls in `mouthPress`: MakeHuman's unit alone widens the mouth and looks like a smile."""
 
@@ -83,20 +86,31 @@ MOVES = (
     Move("browInnerUp", (45.0, 18.0), (11.0, 9.0), (0.0, -1.6, 0.0)),  # a browDown of its own (units 1 + 4)
     Move("noseSneer", (13.0, -42.0), (8.0, 9.0), (1.2, 2.2, 0.6)),  # wing of the nose lifts
     Move("noseSneer", (8.0, -6.0), (6.0, 8.0), (0.0, 0.8, 1.0)),
+    Move("noseSneer", (27.0, -9.0), (13.0, 5.0), (0.0, 2.2, 0.4)),  # cheeks and lower lids rise with the nose
+    Move("noseSneer", (30.0, -26.0), (13.0, 10.0), (0.0, 2.0, 1.8)),
     Move("mouthPress", (0.0, -69.0), (20.0, 16.0), (0.0, -1.6, 0.0)),  # the unit lifts the whole mouth
-    Move("mouthPress", (22.0, -68.0), (10.0, 9.0), (-5.4, -5.4, -1.0)),
+    Move("mouthPress", (22.0, -68.0), (10.0, 9.0), (-5.4, -6.4, -1.0)),
     Move("mouthStretch", (22.0, -69.0), (8.0, 8.0), (1.5, -2.0, -0.5)),
     Move("mouthPress", (12.0, -84.0), (14.0, 6.0), (0.0, 1.2, 1.4)),  # the chin tightens
     Move("mouthPress", (12.0, -58.0), (14.0, 4.0), (0.0, -0.6, 1.0)),
 )
 
 
-def strengthen(deltas: dict[str, NDArray[np.float64]], x: NDArray[np.float64]) -> None:
-    """Scale weak shapes in place and add the thinning of the lips to `mouthPress`; `x` (V,) in metres."""
+def strengthen(deltas: dict[str, NDArray[np.float64]], x: NDArray[np.float64], place: NDArray[np.float64]) -> None:
+    """Scale weak shapes in place, thin the lips in `mouthPress` and keep most of the brows out of `noseSneer`.
+
+    Args:
+        deltas: Shape name -> (V, 3) metres.
+        x: (V,) metres to the character's left.
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
+    """
     for name in deltas:
         for start, gain in GAIN.items():
             if name.startswith(start):
                 deltas[name] = deltas[name] * gain
+    for side in SIDES:
+        kept = 1 - SNEER_BROWS_OUT * np.clip((place[:, 1] - 4.0) / 10.0, 0, 1)
+        deltas["noseSneer" + side] = deltas["noseSneer" + side] * kept[:, None]
     thinning = split_sides(PRESS_ROLL * (deltas["mouthRollUpper"] + deltas["mouthRollLower"]), x)
     for side in SIDES:
         deltas["mouthPress" + side] = 0.7 * deltas["mouthPress" + side] + thinning[side]

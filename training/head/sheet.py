@@ -24,9 +24,9 @@ from training.performance.table import repertoire
 PAPER, INK = (246, 247, 249), (32, 36, 44)
 LABEL = 18
 QUALITY = 86
-YAWS = (0.0, 35.0)
-WINDOW = (0.09, 0.09, 0.91, 0.91)
-"""Part of a picture of the whole head that a cell shows: left, top, right, bottom."""
+WINDOW = 0.82
+VIEWS = ((0.0, 0.09, 0.09), (35.0, 0.035, 0.09))
+"""Share of a picture of the whole head that a cell shows, and the views: degrees, left and upper edge of that part."""
 
 Pose = dict[str, float]
 
@@ -98,18 +98,19 @@ def sheet(rig: Rig, frames: dict[str, NDArray[np.float32]], size: int, columns: 
         size: Pixels of a face.
         columns: Faces in a row.
     """
-    whole = round(size / (WINDOW[2] - WINDOW[0]))
-    window = tuple(round(share * whole) for share in WINDOW)
+    whole = round(size / WINDOW)
     stack = np.stack(list(frames.values()))
-    pictures = [render_frames(rig, stack, whole, yaw) for yaw in YAWS]
-    band = LABEL + size * len(YAWS)
+    pictures = [render_frames(rig, stack, whole, yaw) for yaw, _, _ in VIEWS]
+    band = LABEL + size * len(VIEWS)
     page = Image.new("RGB", (columns * size, -(-len(frames) // columns) * band), PAPER)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     for place, label in enumerate(frames):
         x, y = place % columns * size, place // columns * band
         draw.text((x + size / 2, y + 1), label, INK, font, anchor="ma")
-        for turn, drawn in enumerate(pictures):
-            page.paste(Image.fromarray(drawn[place]).crop(window), (x, y + LABEL + turn * size))
+        for turn, (drawn, (_, left, top)) in enumerate(zip(pictures, VIEWS, strict=True)):
+            left, top = round(left * whole), round(top * whole)
+            cell = drawn[place][top : top + size, left : left + size]
+            page.paste(Image.fromarray(cell), (x, y + LABEL + turn * size))
     return page
 
 

@@ -68,7 +68,8 @@ void main() {
   float sheen = highlight(normal, KEY, view, 16.0) * 0.1 + highlight(normal, FILL, view, 14.0) * 0.025;
   float spark = highlight(normal, KEY, view, 190.0) * 1.3 + highlight(normal, FILL, view, 120.0) * 0.25;
   float lustre = highlight(normal, KEY, view, 48.0) * 0.22;
-  color += KEY_COLOR * soft * (sheen * (0.35 + shine) + lustre * shine + spark * wet);
+  float dry = 1.0 - wet;                // eyes have a spark, but no broad sheen that would veil the iris
+  color += KEY_COLOR * soft * (sheen * (0.35 + shine * dry) + lustre * shine * dry + spark * wet);
   color += RIM_COLOR * grazing * max(dot(normal, RIM) * 0.5 + 0.5, 0.0) * open * 0.55;
 
   color = color / (1.0 + 0.12 * color);
