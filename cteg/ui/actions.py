@@ -23,6 +23,7 @@ from cteg.errors import CtegError, InputError, StudyError
 from cteg.face.heads import offered_heads
 from cteg.study.store import check_identifier
 from cteg.ui.services import Services
+from cteg.ui.take_away import RecentRuns, TakeAway
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Actions:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._runs = RecentRuns()
+        self._take_away = TakeAway(self._runs, services.rig_path)
         self._head_names = {head.name for head in offered_heads(services.rig_path)}
 
     @at_the_edge
@@ -104,7 +107,7 @@ class Actions:
             notice = str(error)
         return {
             **_shared(clips),
-            "run": secrets.token_hex(8),
+            "run": self._runs.keep(clips),
             "seed": clips[0].seed,
             "notice": notice,
             "clips": [
@@ -131,6 +134,11 @@ class Actions:
             raise InputError("A rating needs the name of a head that this page offers.")
         receipt = self._services.store.rate(token, rater, score, rating, text, head)
         return {"rating": receipt.id, "sequence": receipt.sequence, "score": receipt.score}
+
+    @at_the_edge
+    def take_away(self, event: gr.EventData, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008 - Gradio's way
+        """Make the file that the player asks for; see `TakeAway.make`."""
+        return self._take_away.make(event, progress)
 
     def health(self) -> dict[str, str]:
         """Return the state of the app: `status` is `ok` only when sentences can be performed and ratings stored."""

@@ -33,7 +33,7 @@ FOOTER = """
 PLAYER_TEMPLATE = '<section class="cteg-player" aria-label="Faces"></section>'
 PLAYER_START = """
 window.cteg = import(new URL(props.player + "player.js", document.baseURI))
-  .then((player) => player.mount(element, props, watch));
+  .then((player) => player.mount(element, props, watch, trigger));
 window.cteg.catch((error) => console.error(error));
 """
 BEGIN = """
@@ -43,6 +43,8 @@ async (text, samples, temperature, seed) => {
   return [text, samples, temperature, seed, player.raterId()];
 }
 """
+TAKEN = "async (file) => { (await window.cteg).taken(file); }"
+NOT_TAKEN = "async () => { (await window.cteg).taken(null); }"
 END = "async () => { (await window.cteg).end(); }"
 ROLL = "() => Math.floor(Math.random() * 2147483640)"
 
@@ -70,8 +72,10 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
         gr.HTML(HEADER, apply_default_css=False)
         form = _build_form()
         player = _build_player(assets)
+        taken = gr.File(label="Taken away", interactive=False, elem_id="cteg-taken")  # shown by the player
         gr.HTML(FOOTER, apply_default_css=False)
         _connect(form, player, actions)
+        _connect_take_away(player, taken, actions)
         gr.api(actions.generate, api_name="generate", concurrency_id="generate", concurrency_limit=1)
         # Ratings stay off the queue: a full queue of sentences must not turn them away.
         gr.api(actions.rate, api_name="rate", queue=False, api_visibility="undocumented")
@@ -137,3 +141,18 @@ def _connect(form: Form, player: gr.HTML, actions: Actions) -> None:
         api_visibility="private",
     )
     event.failure(None, None, None, js=END, api_visibility="private")
+
+
+def _connect_take_away(player: gr.HTML, taken: gr.File, actions: Actions) -> None:
+    """Let the player ask for a file and hand it to the browser when it is made."""
+    event = player.submit(
+        actions.take_away,
+        None,
+        taken,
+        trigger_mode="once",
+        concurrency_id="take-away",
+        concurrency_limit=1,  # a film takes all cores
+        api_visibility="private",
+    )
+    event.success(None, taken, None, js=TAKEN, api_visibility="private")
+    event.failure(None, None, None, js=NOT_TAKEN, api_visibility="private")

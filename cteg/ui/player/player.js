@@ -13,6 +13,7 @@ import { HeadChooser } from "./heads.js";
 import { QUESTION } from "./ratings.js";
 import * as server from "./server.js";
 import { NoWebGL, Stage } from "./stage.js";
+import { TakeAway, download } from "./take.js";
 
 const WAITING_FACES = 4;
 const LONG_WAIT = 2000; // milliseconds until the player says more about the wait
@@ -34,12 +35,14 @@ export class Player {
    * @param {HTMLElement} root Empty element of the page.
    * @param {import("./heads.js").Head[]} heads What the server offers.
    * @param {string} first Address of the head that is shown first.
+   * @param {(wish: object) => void} ontake Asks the server for a file.
    */
-  constructor(root, heads, first) {
+  constructor(root, heads, first, ontake) {
     this.root = root;
     const known = server.recallHead();
     const chosen = heads.find((head) => head.name === known) ?? heads.find((head) => head.url === first);
     this.heads = new HeadChooser(heads, chosen, server.appRoot(), (head) => this.wear(head));
+    this.take = new TakeAway((wish) => this.#take(wish, ontake));
     this.clock = new Clock();
     this.controls = new Controls(this.#deck());
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -78,6 +81,7 @@ export class Player {
     const clips = run.clips.map((source) => new Clip(source));
     this.#run = run;
     this.#setFaces(clips, scores);
+    this.take.offer(clips.length, run.space);
     this.#setState("ready");
     this.#describe(run);
     this.clock.reset(Math.max(...clips.map((clip) => clip.frames)), run.fps);
@@ -153,6 +157,13 @@ export class Player {
     this.#notify(`These faces cannot be shown: ${error.message}.`);
   }
 
+  /** Hands a file that the server made to the browser; null where it could not be made. */
+  taken(file) {
+    this.take.busy = false;
+    document.body.classList.toggle("cteg-taking", Boolean(file));
+    if (file) download(file);
+  }
+
   /** Goes to a frame, stops there and draws it before returning. */
   setFrame(frame) {
     this.clock.pause();
@@ -192,7 +203,7 @@ export class Player {
     const heading = element("div", { class: "heading", role: "status" }, this.headline, this.detail);
     const bar = element("div", { class: "progress", "aria-hidden": "true" });
     const top = element("div", { class: "top" }, heading, this.heads.node);
-    this.root.append(this.notice, top, this.#questionLine(), bar, this.faces.node, this.controls.node);
+    this.root.append(this.notice, top, this.#questionLine(), bar, this.faces.node, this.controls.node, this.take.node);
     this.root.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
@@ -246,6 +257,12 @@ export class Player {
   #setWorn(head) {
     this.#worn = head;
     this.root.dataset.head = head.name;
+  }
+
+  #take(wish, ontake) {
+    this.take.busy = true;
+    document.body.classList.add("cteg-taking");
+    ontake({ ...wish, run: this.#run.run, head: this.#worn.name });
   }
 
   #onRated() {
@@ -325,6 +342,7 @@ export class Player {
   #setState(state) {
     this.root.dataset.state = state;
     document.body.classList.toggle("cteg-busy", state === "busy");
+    if (state === "busy") document.body.classList.remove("cteg-taking");
   }
 
   #onKey(event) {
@@ -338,12 +356,19 @@ export class Player {
  * @param {HTMLElement} host The component's element.
  * @param {{value: Run | null, heads: import("./heads.js").Head[], first_head: string}} props The component's properties.
  * @param {(name: string, callback: () => void) => void} watch Calls back when the server sends another value.
+ * @param {(event: string, data: object) => void} trigger Raises an event of the component.
  */
-export async function mount(host, props, watch) {
-  const player = new Player(host.querySelector(".cteg-player"), props.heads, props.first_head);
+export async function mount(host, props, watch, trigger) {
+  const ontake = (wish) => trigger("submit", wish);
+  const player = new Player(host.querySelector(".cteg-player"), props.heads, props.first_head, ontake);
   host.cteg = player;
   watch("value", () => player.show(props.value).catch((error) => player.fail(error)));
   await player.load();
   await player.restore();
-  return { begin: (text, samples) => player.begin(text, samples), end: () => player.end(), raterId: server.raterId };
+  return {
+    begin: (text, samples) => player.begin(text, samples),
+    end: () => player.end(),
+    taken: (file) => player.taken(file),
+    raterId: server.raterId,
+  };
 }

@@ -1,0 +1,118 @@
+"""Taking performances away from the page: the very clips that are shown, in any format, made when asked for."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+
+import gradio as gr
+
+from cteg import export
+from cteg.clip import Clip
+from cteg.errors import InputError
+from cteg.face.heads import offered_heads
+from cteg.face.rig import Rig, load_rig
+
+KINDS_OF_ONE = ("npz", "glb", "csv", "mp4", "gif", "png")
+KINDS_OF_ALL = ("mp4", "gif", "png", "zip")
+MOST_RUNS = 200
+"""How many runs are kept: eight clips of four seconds are 170 kB, so all of them are at most some 35 MB."""
+
+
+class RecentRuns:
+    """The clips of the latest requests in memory, so that a file holds exactly what was seen."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, list[Clip]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, clips: list[Clip]) -> str:
+        """Keep the clips of a request; return the random id under which `find` returns them."""
+        run = secrets.token_hex(16)
+        with self._lock:
+            self._runs[run] = clips
+            while len(self._runs) > MOST_RUNS:
+                self._runs.popitem(last=False)
+        return run
+
+    def find(self, run: object) -> list[Clip]:
+        """Return the clips of a request.
+
+        Raises:
+            InputError: They are no longer kept, or never were.
+        """
+        with self._lock:
+            clips = self._runs.get(run) if isinstance(run, str) else None
+        if clips is None:
+            raise InputError(
+                "The server no longer holds these faces; generate them again, the same seed gives the same."
+            )
+        return clips
+
+
+class TakeAway:
+    """Makes the files that the page offers.
+
+    One file is made at a time, and it stays until the next one is asked for: by then Gradio has its own copy.
+
+    Args:
+        runs: The clips that may be taken.
+        rig_path: The head that the page shows first.
+    """
+
+    def __init__(self, runs: RecentRuns, rig_path: Path) -> None:
+        self._runs = runs
+        self._heads = {head.name: head.path for head in offered_heads(rig_path)}
+        self._folder = tempfile.TemporaryDirectory(prefix="cteg-take-away-")
+
+    def make(self, event: gr.EventData, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008 - Gradio's way
+        """Write one file.
+
+        Args:
+            event: What the player sends: `run`, `head`, `kind`, and `face`, an index or null for all faces.
+            progress: Gradio's bar.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            InputError: A value is not one that the page offers, or the faces are no longer kept.
+        """
+        wish = event._data if isinstance(event._data, dict) else {}
+        clips, rig = self._runs.find(wish.get("run")), self._rig(wish.get("head"))
+        face, kind = wish.get("face"), wish.get("kind")
+        if face is not None and (type(face) is not int or not 0 <= face < len(clips)):
+            raise InputError(f"There are the faces 1 to {len(clips)}.")
+        if kind not in (KINDS_OF_ALL if face is None else KINDS_OF_ONE):
+            raise InputError("This page offers no such file.")
+        path = self._empty_folder() / export.file_name(clips, kind, face)
+        progress(0, desc=f"Making {path.name}")
+
+        def report(done: float) -> None:
+            progress(done, desc=f"Making {path.name}")
+
+        if kind == "zip":
+            return str(export.to_zip(clips, rig, path, report))
+        return str(export.save(clips if face is None else clips[face], rig, path, report))
+
+    def _rig(self, head: object) -> Rig:
+        path = self._heads.get(head) if isinstance(head, str) else None
+        if path is None:
+            raise InputError("This page offers no such head.")
+        return _load_rig(path)
+
+    def _empty_folder(self) -> Path:
+        folder = Path(self._folder.name)
+        for old in folder.iterdir():
+            shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=folder))
+
+
+@lru_cache(maxsize=2)
+def _load_rig(path: Path) -> Rig:
+    return load_rig(path)
