@@ -44,9 +44,9 @@ class LMListenerConfig:
     code_size: int = 64
     halvings: int = 2
     channels: int = 128
-    hidden_size: int = 256
+    hidden_size: int = 192
     layers: int = 4
-    heads: int = 8
+    heads: int = 6
     max_frames: int = 256
     dropout: float = 0.1
     text_encoder: str = ""
