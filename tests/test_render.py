@@ -23,11 +23,11 @@ def blink(level: float, **more: float) -> np.ndarray:
 
 
 def visible_eye(head: Rig, coefficients: np.ndarray, yaw: float = 0.0) -> np.ndarray:
-    """Mask (P, P) of the pixels that show an eyeball, in a close view of the left eye."""
+    """Mask (P, P) of the pixels that show an eyeball (white, iris and reflections), in a close view of the left eye."""
     joint = head.joint_names.index("eye_left")
-    entries = slice(head.joint_offsets[joint], head.joint_offsets[joint + 1])
-    ball = np.zeros(head.vertex_count, dtype=bool)
-    ball[head.joint_vertices[entries]] = True
+    iris = head.joint_vertices[head.joint_offsets[joint] : head.joint_offsets[joint + 1]]
+    distance = np.linalg.norm(head.neutral - head.joint_pivots[joint], axis=1)
+    ball = np.abs(distance - distance[iris].max()) < 0.0004  # lids keep farther away
     target = head.joint_pivots[joint].astype(float) + np.array([0, 0, 0.015])
     camera = Camera(target, 0.18, np.radians(yaw))
     pixels = 400

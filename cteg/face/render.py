@@ -46,6 +46,9 @@ GROUND_COLOR = np.array([0.20, 0.16, 0.14])
 SKIN_WRAP = np.array([0.24, 0.15, 0.11])
 """How far the key light reaches round the edge of the shadow per channel: a cheap stand-in for light inside skin."""
 
+NECK_FADE = 0.11
+"""Share of the head's height over which its lower end dissolves."""
+
 BACKGROUND_TOP = np.array([214, 220, 228])
 BACKGROUND_BOTTOM = np.array([182, 190, 202])
 
@@ -126,9 +129,8 @@ def render_vertices(rig: Rig, vertices: NDArray[np.float32], camera: Camera, siz
     triangles = rig.triangles.astype(np.int32)
     hit, weights = rasterise(camera.project(vertices, pixels), triangles, pixels)
     eye = camera.target + camera.distance * camera.axes()[2]
-    material = np.concatenate(
-        [to_linear(rig.color), rig.occlusion[:, None] / 255.0, rig.gloss[:, None] / 255.0], axis=1
-    ).astype(np.float32)
+    scalars = np.stack([rig.occlusion / 255.0, rig.gloss / 255.0, _solid(rig.neutral[:, 1])], axis=1)
+    material = np.concatenate([to_linear(rig.color), scalars], axis=1).astype(np.float32)
     # The lamps turn with the camera, so that a turned head is lit like a front one.
     to_world = camera.axes().T
     lamps = np.stack([to_world @ KEY_DIRECTION, to_world @ FILL_DIRECTION, to_world @ RIM_DIRECTION])
@@ -164,6 +166,13 @@ def to_srgb(light: NDArray[np.floating]) -> NDArray[np.uint8]:
     value = np.clip(light, 0.0, 1.0)
     value = np.where(value <= 0.0031308, value * 12.92, 1.055 * np.maximum(value, 1e-9) ** (1 / 2.4) - 0.055)
     return (value * 255 + 0.5).astype(np.uint8)
+
+
+def _solid(height: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 0 where the neck ends and 1 above (V,): it dissolves into the background instead of showing its cut."""
+    low, high = height.min(), height.max()
+    share = np.clip((height - low) / (NECK_FADE * max(high - low, 1e-6)), 0, 1)
+    return share * share * (3 - 2 * share)
 
 
 def _background(rows: int) -> NDArray[np.float32]:
@@ -239,8 +248,12 @@ def _shade(hit, weights, triangles, vertices, normals, material, lamps, eye, bac
                     for corner in range(3):
                         middle[corner] /= same
                     _light_of(middle, triangles[index], vertices, normals, material, lamps, eye, light)
+                    solid = 0.0
+                    for corner in range(3):
+                        solid += middle[corner] * material[triangles[index, corner], 5]
                     for channel in range(3):
-                        total[channel] += same * min(1.0, light[channel])
+                        shown = solid * min(1.0, light[channel]) + (1.0 - solid) * background[y, channel]
+                        total[channel] += same * shown
             for channel in range(3):
                 level = max(0.0, total[channel] / (SUPERSAMPLING * SUPERSAMPLING))
                 picture[y, x, channel] = table[int(level * (len(table) - 1) + 0.5)]
@@ -248,7 +261,7 @@ def _shade(hit, weights, triangles, vertices, normals, material, lamps, eye, bac
 
 @njit(cache=True, fastmath=True, inline="always")
 def _light_of(weight, corners, vertices, normals, material, lamps, eye, light):
-    """Put the light that leaves one surface point into `light` (3,); material: red, green, blue, occlusion, gloss."""
+    """Put the light that leaves one surface point into `light` (3,); material: colour, occlusion, gloss, ..."""
     px = py = pz = nx = ny = nz = occlusion = gloss = 0.0
     light[:] = 0.0
     for corner in range(3):

@@ -79,6 +79,7 @@ def build(files: SourceFiles, row: Identity = DEFAULT) -> Rig:
     is_skull = ~(masks["ears"] > 0.2)[skin.triangles].any(axis=1)
     parts.append(hair(skin, place, is_skull, palette.hair, CUTS[row.cut]))
     bake(parts)
+    skin.occlusion = skin.occlusion * paint.chin_shadow(place)
     return pack(
         parts,
         joints,
@@ -145,7 +146,7 @@ def face_scale(rest: NDArray, reference: NDArray, place: NDArray) -> NDArray[np.
 
 
 def in_socket(place: NDArray[np.float64], normals: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which points (V, 3) line an eye's socket or the inner side of a lid, where nobody sees them; millimetres."""
+    """Return which points (V, 3), millimetres, line an eye's socket or the inner side of a lid: never seen."""
     arms = place[:, None] - eyes  # (V, 2 eyes, 3)
     distance, height, ahead = np.linalg.norm(arms, axis=2), np.abs(arms[:, :, 1]), arms[:, :, 2]
     socket = ((distance < 15.9) & (ahead < -1.0)) | ((distance < 17.0) & (ahead < -4.0))

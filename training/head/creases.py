@@ -55,9 +55,14 @@ CREASES: tuple[Crease, ...] = (
     Crease({"noseSneer": 1.2}, ((2.0, -3.0), (6.0, -6.0), (11.0, -12.0)), 1.6),
     Crease({"noseSneer": 1.1}, ((2.5, -9.0), (6.5, -12.0), (11.0, -18.0)), 1.6),
     # Crow's feet.
-    Crease({"cheekSquint": 0.6, "eyeSquint": 0.25, "mouthSmile": 0.2}, ((47.0, 4.0), (52.0, 7.5), (58.0, 12.0)), 1.4),
-    Crease({"cheekSquint": 0.75, "eyeSquint": 0.35, "mouthSmile": 0.25}, ((47.5, 0.0), (53.0, 1.0), (60.0, 2.5)), 1.4),
-    Crease({"cheekSquint": 0.7, "eyeSquint": 0.3, "mouthSmile": 0.2}, ((47.0, -4.5), (52.0, -6.5), (58.0, -8.5)), 1.4),
+    *(
+        Crease({"cheekSquint": 0.45, "eyeSquint": 0.18, "mouthSmile": 0.13}, line, 1.4)
+        for line in (
+            ((47.0, 4.0), (52.0, 7.5), (58.0, 12.0)),
+            ((47.5, 0.0), (53.0, 1.0), (60.0, 2.5)),
+            ((47.0, -4.5), (52.0, -6.5), (58.0, -8.5)),
+        )
+    ),
     # Under the eye.
     Crease({"eyeSquint": 0.7, "cheekSquint": 0.5}, ((18.5, -9.0), (24.0, -12.5), (32.0, -13.5), (40.0, -11.0)), 2.0),
     # From the wing of the nose to the corner of the mouth.
@@ -74,7 +79,7 @@ CREASES: tuple[Crease, ...] = (
         (0.2, 0.5),
     ),
     # From the corner of the mouth down, and over the chin.
-    Crease({"mouthFrown": 1.2, "mouthPress": 0.5}, ((24.5, -71.0), (27.5, -79.0), (28.5, -90.0)), 3.2, (0.3, 0.5)),
+    Crease({"mouthFrown": 0.75, "mouthPress": 0.4}, ((24.5, -71.0), (27.5, -79.0), (28.5, -90.0)), 3.2, (0.3, 0.5)),
     Crease({"mouthShrugLower": 1.2}, ((0.0, -85.0), (8.0, -85.8), (15.0, -88.5)), 2.4, (0.0, 0.5)),
     Crease({"mouthDimple": 1.1}, ((26.0, -60.0), (28.0, -66.0), (27.0, -73.0)), 2.2, (0.4, 0.4)),
 )

@@ -57,7 +57,7 @@ CAP_RISE, CAP_TOP, CAP_EDGE = 4.2, 9.0, -1.2
 EAR = 88.0
 """Azimuth of the ears in degrees."""
 
-STUBBLE, BURIED = 0.45, 2.4
+STUBBLE, BURIED = 0.3, 2.4
 """Share of the hair's colour on the skin at the hairline, and the cover from which on skin is left out: never seen."""
 
 LOCK_ROWS = 5

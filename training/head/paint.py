@@ -49,6 +49,9 @@ MOUTH_DEPTH = 6.0
 """Millimetres before the eyes' centres up to which the mouth is too deep to be seen."""
 
 
+CHIN_SHADOW = 0.45
+
+
 def paint_skin(skin: Part, place: NDArray[np.float64], masks: dict[str, NDArray[np.float64]], palette: Palette) -> None:
     """Colour the skin and set its gloss.
 
@@ -73,6 +76,17 @@ def paint_skin(skin: Part, place: NDArray[np.float64], masks: dict[str, NDArray[
     skin.color = mix(color, MOUTH, inside)
     skin.hidden = (inside > 0.5) & (place[:, 2] < MOUTH_DEPTH)
     skin.gloss = 0.14 + 0.26 * lips
+
+
+def chin_shadow(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of light (V,) that the chin leaves to the neck: lamps hang above it.
+
+    Args:
+        place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
+    """
+    below, behind = -place[:, 1] - 88.0, 10.0 - place[:, 2]
+    fade = np.clip(1 - (below - 25.0) / 40.0, 0, 1)
+    return 1 - CHIN_SHADOW * np.clip(below / 16.0, 0, 1) * np.clip(behind / 22.0, 0, 1) * fade
 
 
 def _wet(skin: Part, place: NDArray[np.float64], mouth: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -79,7 +79,7 @@ MOVES = (
     Move("cheekSquint", (29.0, -9.5), (14.0, 4.5), (0.0, 0.6, 0.2)),  # the lower lid rises with the cheek
     Move("eyeSquint", (29.0, -7.5), (14.0, 4.5), (0.0, 0.5, -0.3)),
     Move("mouthFrown", (21.0, -70.0), (8.0, 8.0), (0.5, -2.5, -0.8)),
-    Move("mouthFrown", (25.0, -80.0), (6.0, 8.0), (0.0, 0.0, -1.3)),
+    Move("mouthFrown", (25.0, -80.0), (8.0, 10.0), (0.0, 0.0, -0.8)),
     Move("browDown", (10.0, 17.0), (11.0, 10.0), (-2.6, -3.6, 1.6)),  # inner ends together and down
     Move("browDown", (46.0, 20.0), (14.0, 9.0), (0.0, 2.0, 0.0)),  # and the tails up: the slant reads as anger
     Move("browInnerUp", (13.0, 20.0), (9.0, 10.0), (-0.8, 3.2, 0.6)),  # oblique brows carry sadness, also over

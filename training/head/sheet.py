@@ -25,7 +25,7 @@ PAPER, INK = (246, 247, 249), (32, 36, 44)
 LABEL = 18
 QUALITY = 86
 WINDOW = 0.82
-VIEWS = ((0.0, 0.09, 0.09), (35.0, 0.035, 0.09))
+VIEWS = ((0.0, 0.09, 0.12), (35.0, 0.035, 0.12))
 """Share of a picture of the whole head that a cell shows, and the views: degrees, left and upper edge of that part."""
 
 Pose = dict[str, float]
@@ -52,7 +52,7 @@ MOTION: dict[str, Pose] = {
     "ee": {"jawOpen": 0.12, "mouthSmile": 0.3, "mouthStretch": 0.5, "mouthUpperUp": 0.2, "mouthLowerDown": 0.3},
     "oh": {"jawOpen": 0.4, "mouthFunnel": 0.7},
     "oo": {"jawOpen": 0.1, "mouthPucker": 0.9, "mouthFunnel": 0.3},
-    "f": {"jawOpen": 0.08, "mouthRollLower": 0.7, "mouthUpperUp": 0.3},
+    "f": {"jawOpen": 0.06, "mouthRollLower": 0.95, "mouthUpperUp": 0.35},
     "m": {"mouthPress": 0.4, "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
 }
 NEEDS_OPEN_JAW = ("mouthClose",)
