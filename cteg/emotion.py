@@ -50,5 +50,14 @@ class MotionClassifier(nn.Module):
     @torch.inference_mode()
     def probabilities(self, clips: list[NDArray[np.floating]]) -> NDArray[np.float32]:
         """Probability of each of `SEVEN` for every clip (T, 53): (B, 7)."""
-        features = torch.from_numpy(np.stack([motion_features(clip) for clip in clips]))
-        return torch.softmax(self.eval()(features), -1).numpy()
+        return torch.softmax(self.eval()(self._features(clips)), -1).numpy()
+
+    @torch.inference_mode()
+    def embed(self, clips: list[NDArray[np.floating]]) -> NDArray[np.float32]:
+        """Hidden features of every clip (T, 53), in which sets of clips are compared: (B, hidden_size)."""
+        linear, activation = self.network[:2]
+        return activation(linear((self._features(clips) - self.mean) / self.std)).numpy()
+
+    @staticmethod
+    def _features(clips: list[NDArray[np.floating]]) -> Tensor:
+        return torch.from_numpy(np.stack([motion_features(clip) for clip in clips]))

@@ -5,7 +5,7 @@ distance = mean over t < min(T, T') of the Euclidean norm of the difference. Res
 padding would count silence; the paper does not say which it uses.
 
 References: Xu et al. 2025, section 6 (Diversity, MModality, Variation, FgD, DoT, CPPL); the Fréchet distance follows
-Heusel et al. 2017; jerk, spectrum, divergence of feelings and the two-sided CPPL are ours.
+Heusel et al. 2017; jerk, spectrum, lengths, divergence of feelings, count of clusters and the two-sided CPPL are ours.
 """
 
 from __future__ import annotations
@@ -115,6 +115,27 @@ def speed_spectrum(
     return np.mean(rows, axis=0)
 
 
+# -- latents -----------------------------------------------------------------------------------------------------------
+
+
+def latent_clusters(means: NDArray[np.floating], distance: float = 0.5) -> int:
+    """Count the clusters of latent means (n, Z): how many kinds of movement a latent tells apart.
+
+    The paper counts 146 with EwA and 113 without, and does not say how. Here: agglomerative clustering with average
+    linkage, cut where two clusters are further apart than `distance` times the root mean square distance of two means.
+    That unit makes the count independent of the latent's scale; it still grows with n, so compare equal n only.
+
+    Args:
+        means: Posterior means of steps, two or more. SciPy is needed (a development requirement).
+        distance: Cut, as a share of the typical distance.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    means = np.asarray(means, np.float64)
+    typical = np.sqrt(2 * means.var(axis=0).sum() * len(means) / (len(means) - 1))
+    return int(fcluster(linkage(means, "average"), distance * typical, "distance").max())
+
+
 # -- likeness to the reference -----------------------------------------------------------------------------------------
 
 
@@ -131,6 +152,17 @@ def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) 
     crossed = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariances[1] @ root), 0)).sum()
     distance = ((first.mean(0) - second.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1]) - 2 * crossed
     return float(max(distance, 0.0))
+
+
+def length_distance(first: Sequence[int], second: Sequence[int]) -> float:
+    """Distance of two distributions of lengths in frames: by how much lengths of equal rank differ on average.
+
+    The 1-Wasserstein distance: the area between the two cumulative distributions.
+    """
+    first, second = np.sort(first), np.sort(second)
+    points = np.sort(np.concatenate([first, second]))
+    below = [np.searchsorted(values, points[:-1], side="right") / len(values) for values in (first, second)]
+    return float(np.sum(np.abs(below[0] - below[1]) * np.diff(points)))
 
 
 def jensen_shannon(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:

@@ -25,7 +25,7 @@ from cteg.model.losses import Losses
 from training.common import append_json_line, load_checkpoint, plain_errors, save_checkpoint
 from training.configs import get_config
 from training.data import TextStates, cached_text_states
-from training.evaluate import Judge
+from training.judge import Judge
 from training.performance.store import Performances, load_performances
 from training.trainer import Trainer
 
