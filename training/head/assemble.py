@@ -56,6 +56,8 @@ def build(files: SourceFiles, row: Identity = DEFAULT) -> Rig:
     hinge = hinge_of(mesh, source, units, refined)
     eyes = [Eye(side, *sphere_fit(source[mesh.groups[f"helper-{side[0].lower()}-eye"]])) for side in SIDES]
     skin = skin_part(source, units, refined, hinge, place)
+    normals = vertex_normals(skin.vertices[None].astype(np.float32), skin.triangles)[0]
+    creases.add_creases(skin.deltas, place, normals, row.crease_depth)
     uv = vertex_uv(mesh, refined)
     palette = Palette(*(rgb(digits) for digits in (row.skin, row.lips, row.brows, row.hair, row.iris)))
     masks = {organ: paint.sample_mask(read_mask(files, f"mpfb_{organ}"), uv) for organ in paint.ORGANS}
@@ -164,7 +166,7 @@ def hinge_of(mesh: BaseMesh, source: NDArray, units: dict[str, NDArray], refined
 
 
 def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hinge: Hinge, place: NDArray) -> Part:
-    """Return the unpainted skin with all shapes; `place` (V, 3) in millimetres on the reference face."""
+    """Return the unpainted skin with all shapes but no creases; `place` (V, 3) in millimetres on the reference face."""
     operator = refined.operator
     rest = operator @ source
     deltas = {name: operator @ units[name] for name in UNITS}
@@ -176,7 +178,6 @@ def skin_part(source: NDArray, units: dict[str, NDArray], refined: Refined, hing
     sculpt.soften_smile(deltas, place, refined.triangles)
     sculpt.add_moves(deltas, place)
     sculpt.seal_lips(rest, deltas, place)
-    creases.add_creases(deltas, place, vertex_normals(rest[None].astype(np.float32), refined.triangles)[0])
     deltas[CORRECTIVE], deltas["mouthClose"] = jaw_shapes(rest, opened, deltas["mouthClose"], hinge)
     count = len(rest)
     return Part(rest, refined.triangles, np.zeros((count, 3)), np.zeros(count), deltas, {"jaw": hinge.weights})

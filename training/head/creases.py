@@ -92,7 +92,10 @@ LONGEST = 0.95
 
 
 def add_creases(
-    deltas: dict[str, NDArray[np.float64]], place: NDArray[np.float64], normals: NDArray[np.float64]
+    deltas: dict[str, NDArray[np.float64]],
+    place: NDArray[np.float64],
+    normals: NDArray[np.float64],
+    depth: float = 1.0,
 ) -> None:
     """Add the creases to the shapes in place.
 
@@ -100,16 +103,17 @@ def add_creases(
         deltas: Shape name -> (V, 3) metres.
         place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
         normals: (V, 3) unit normals of the skin at rest.
+        depth: Factor on all depths.
     """
     for crease in CREASES:
-        relief = _relief(_folded(place), crease) * _front(place)
+        relief = depth * _relief(_folded(place), crease) * _front(place)
         sides = split_sides(relief[:, None] * normals * 1e-3, place[:, 0] * 1e-3)
-        for shape, depth in crease.shapes.items():
+        for shape, weight in crease.shapes.items():
             if shape in deltas:
-                deltas[shape] = deltas[shape] + depth * (sides["Left"] + sides["Right"])
+                deltas[shape] = deltas[shape] + weight * (sides["Left"] + sides["Right"])
                 continue
             for side, half in sides.items():
-                deltas[shape + side] = deltas[shape + side] + depth * half
+                deltas[shape + side] = deltas[shape + side] + weight * half
 
 
 def has_creases(place: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -70,6 +70,11 @@ class Identity:
     weight: float = 0.5
     extra: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def crease_depth(self) -> float:
+        """Depth of the lines that expressions draw, relative to a young adult: shallow in a child, deep in old age."""
+        return float(np.interp(self.age, (5, 25, 75), (0.3, 1.0, 1.35)))
+
     def targets(self) -> dict[str, float]:
         """Return the weight of every MakeHuman target of this head, by its path."""
         mix: dict[str, float] = {}
