@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from training.head.shapes import split_sides
 
@@ -191,3 +192,8 @@ def soften_smile(
         name = "mouthSmile" + side
         for _ in range(SMILE_SMOOTHING):
             deltas[name] = deltas[name] + share * (average @ deltas[name] - deltas[name])
+    gap, partner = cKDTree(place).query(place * [-1, 1, 1])  # triangles are not all mirrored, so neither is an average
+    paired = (gap < 1e-3)[:, None]
+    left, right = deltas["mouthSmileLeft"], deltas["mouthSmileRight"]
+    even = np.where(paired, (left + right[partner] * [-1, 1, 1]) / 2, left)
+    deltas["mouthSmileLeft"], deltas["mouthSmileRight"] = even, np.where(paired, even[partner] * [-1, 1, 1], right)
