@@ -13,7 +13,17 @@ from typer.testing import CliRunner
 
 import cteg
 from tests.models import small_encoder
-from training import evaluate, motion_classifier, prepare, refit_prior, synthesise, text_encoder, train, trainer
+from training import (
+    evaluate,
+    evaluate_text,
+    motion_classifier,
+    prepare,
+    refit_prior,
+    synthesise,
+    text_encoder,
+    train,
+    trainer,
+)
 from training.common import bucket_batches, load_checkpoint, save_checkpoint
 from training.configs import CONFIGS, TrainConfig, get_config
 from training.data import pad_clips
@@ -252,3 +262,24 @@ def test_label_loss_is_cross_entropy_over_labels_and_groups():
     angry = probability[0, [LABEL_INDEX[name] for name in SEVEN["anger"]]].sum()
     expected = -probability[0, LABEL_INDEX["anger"]].log() - text_encoder.GROUP_WEIGHT * angry.log()
     torch.testing.assert_close(text_encoder.label_loss(logits, targets)[0], expected)
+
+
+def test_meld_is_read_and_scored(corpus, tmp_path):
+    path = tmp_path / "meld.csv"
+    path.write_text('Sr No.,Utterance,Emotion\n1,"Oh, no!",fear\n2,It\x92s noon.,neutral\n', encoding="utf-8")
+    assert evaluate_text.read_meld(path) == [("Oh, no!", 3), ("It's noon.", 6)]
+    out = tmp_path / "figures.json"
+    run(evaluate_text, "--encoder", corpus / "encoder/text_encoder", "--text", corpus / "text", "--meld", path,
+        "--out", out)  # fmt: skip
+    figures = json.loads(out.read_text())
+    assert figures["meld_always_neutral_f1"] == pytest.approx(0.5 * 2 / 3)
+    assert 0 <= figures["own_sentences_read_7"] <= 1
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(cteg.InputError, match="not a MELD file"):
+        evaluate_text.read_meld(path)
+
+
+def test_weighted_f1_is_scikit_learns():
+    guess, truth = np.array([0, 0, 1, 2, 2, 1]), np.array([0, 1, 1, 2, 0, 1])
+    # class 0: 2 * 1 / (2 + 2), class 1: 2 * 2 / (2 + 3), class 2: 2 * 1 / (2 + 1); supports 2, 3, 1
+    assert evaluate_text.weighted_f1(guess, truth, 3) == pytest.approx((2 * 0.5 + 3 * 0.8 + 1 * 2 / 3) / 6)

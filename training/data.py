@@ -63,11 +63,13 @@ def cached_text_states(texts: Sequence[str], encoder_folder: Path, cache: Path) 
 
 def encode_all(encoder: TextEncoder, texts: Sequence[str], batch: int = 128) -> tuple[Tensor, Tensor]:
     """Return the states of all sentences without padding, float16, and their offsets."""
+    device = next(encoder.parameters()).device.type
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     parts: list[Tensor] = [torch.empty(0)] * len(texts)
     for start in track(range(0, len(order), batch), "encoding sentences"):
         indices = order[start : start + batch]
-        encoded = encoder.encode([texts[i] for i in indices])
+        with torch.autocast(device, torch.bfloat16):  # half the time; the states are kept in half precision anyway
+            encoded = encoder.encode([texts[i] for i in indices])
         for row, index in enumerate(indices):
             parts[index] = encoded.states[row, encoded.mask[row]].half().cpu()
     offsets = torch.zeros(len(texts) + 1, dtype=torch.int64)

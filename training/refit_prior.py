@@ -1,13 +1,15 @@
 """Fit the sequence latent's prior once more, alone: `python -m training.refit_prior`.
 
 While everything trains together, that prior chases a posterior that still moves, with one draw per clip among thousands
-of numbers per frame. With the rest fixed it is a small problem: sentences and latents, no frames. Components start at
-drawn latents; the epoch with the best likelihood on held-out sentences is kept.
+of numbers per frame. With the rest fixed it is a small problem: sentences and latents, no frames. It can afford more
+components, which start at drawn latents: ways to perform that were really seen. The epoch with the best likelihood on
+held-out sentences is kept.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +27,9 @@ from cteg.model.sequence_latent import SequenceLatent, pool_text
 from training.common import plain_errors, seed_everything
 from training.data import TextStates, cached_text_states, pad_clips
 from training.performance.store import Performances, load_performances
+
+TEXT_DROPOUT = 0.1
+"""Share of clips fitted without their sentence, which keeps unconditional sampling and guidance honest."""
 
 
 @torch.inference_mode()
@@ -56,10 +61,31 @@ def negative_log_likelihood(latent: SequenceLatent, posterior: Gaussian, sentenc
     return -torch.logsumexp(latent.prior(sentence).component_log_density(u), -1).mean()
 
 
+def with_components(model: CTEG, components: int) -> CTEG:
+    """Return the model with a fresh repertoire of another size, all else kept."""
+    other = CTEG(dataclasses.replace(model.config, sequence_components=components))
+    wanted = other.state_dict()
+    kept = {name: value for name, value in model.state_dict().items() if value.shape == wanted[name].shape}
+    other.load_state_dict(wanted | kept)
+    return other
+
+
 def fit(
-    latent: SequenceLatent, train: tuple[Gaussian, Tensor], dev: tuple[Gaussian, Tensor], epochs: int
+    latent: SequenceLatent,
+    train: tuple[Gaussian, Tensor],
+    dev: tuple[Gaussian, Tensor],
+    null_text: Tensor,
+    epochs: int,
 ) -> list[float]:
-    """Fit gate and components in place; returns the held-out likelihood after every epoch, in nats."""
+    """Fit gate and components in place; returns the held-out likelihood after every epoch, in nats.
+
+    Args:
+        latent: The sequence latent.
+        train: Posteriors (P, S) of performances and their pooled sentences (P, text_size).
+        dev: The same, held out.
+        null_text: (1, text_size), which stands for no sentence and replaces some.
+        epochs: Passes over `train`.
+    """
     posterior, sentence = train
     chosen = torch.randperm(len(sentence))[: latent.components]
     with torch.no_grad():
@@ -73,7 +99,8 @@ def fit(
         latent.train()
         for part in torch.randperm(len(sentence)).split(256):
             some = Gaussian(posterior.mean[part], posterior.log_variance[part])
-            loss = negative_log_likelihood(latent, some, sentence[part])
+            without_text = torch.rand(len(part), 1) < TEXT_DROPOUT
+            loss = negative_log_likelihood(latent, some, torch.where(without_text, null_text, sentence[part]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -94,6 +121,7 @@ def main(
     out: Annotated[Path, typer.Option(help="weights folder to write")],
     name: Annotated[str, typer.Option(help="name of the weights")] = "cteg-open",
     clips: Annotated[int, typer.Option(help="training performances to use")] = 40_000,
+    components: Annotated[int, typer.Option(help="size of the repertoire; 0: as it is")] = 0,
     epochs: int = 30,
     seed: int = 0,
 ) -> None:
@@ -102,13 +130,14 @@ def main(
     model, encoder, _ = load_pretrained(weights)
     if not model.config.sequence_latent_size:
         raise InputError(f"The model in {weights} has no sequence latent.")
+    model = with_components(model, components) if components else model
     read = []
     for split, count in (("train", clips), ("dev", 4000)):
         data = load_performances(performances, split)
         states = cached_text_states(data.texts, weights / "text_encoder", performances)
         read.append(read_posteriors(model, data, states, rng.permutation(len(data))[:count]))
     model.sequence_latent.requires_grad_(True)
-    history = fit(model.sequence_latent, *read, epochs)
+    history = fit(model.sequence_latent, *read, model.null_text.detach(), epochs)
     typer.echo(f"held-out nats per clip: first epoch {history[0]:.2f}, best {min(history):.2f}")
     save_pretrained(model.eval(), encoder, out, name)
 
