@@ -169,10 +169,9 @@ def to_srgb(light: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _solid(height: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return 0 where the neck ends and 1 above (V,): it dissolves into the background instead of showing its cut."""
+    """Return 0 where the neck ends, 1 where it is solid, more above (V,): it dissolves instead of showing its cut."""
     low, high = height.min(), height.max()
-    share = np.clip((height - low) / (NECK_FADE * max(high - low, 1e-6)), 0, 1)
-    return share * share * (3 - 2 * share)
+    return (height - low) / (NECK_FADE * max(high - low, 1e-6))
 
 
 def _background(rows: int) -> NDArray[np.float32]:
@@ -251,6 +250,8 @@ def _shade(hit, weights, triangles, vertices, normals, material, lamps, eye, bac
                     solid = 0.0
                     for corner in range(3):
                         solid += middle[corner] * material[triangles[index, corner], 5]
+                    solid = min(1.0, max(0.0, solid))
+                    solid = solid * solid * (3.0 - 2.0 * solid)
                     for channel in range(3):
                         shown = solid * min(1.0, light[channel]) + (1.0 - solid) * background[y, channel]
                         total[channel] += same * shown

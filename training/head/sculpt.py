@@ -46,9 +46,9 @@ PRESS_ROLL = 0.38
 """Share of both lip rolls in `mouthPress`: MakeHuman's unit alone widens the mouth and looks like a smile."""
 
 
-SEAL = {"mouthPress": 2.4, "mouthRollUpper": 0.9, "mouthRollLower": 0.9, "mouthFrown": 0.5}
-SEAL_AT_REST = 0.95
-SEAL_SPOT, SEAL_RADIUS = (17.8, -67.3), (5.5, 4.5)
+SEAL = {"mouthPress": 1.0, "mouthRollUpper": 0.7, "mouthRollLower": 0.7, "mouthFrown": 0.5}
+SEAL_AT_REST = 0.5
+SEAL_SPOT, SEAL_RADIUS = (19.5, -61.8), (6.0, 3.0)
 """Millimetres by which each lip moves towards the other near the corners, in shapes and at rest: they gape there."""
 
 
@@ -90,7 +90,7 @@ MOVES = (
     Move("noseSneer", (27.0, -9.0), (13.0, 5.0), (0.0, 2.2, 0.4)),  # cheeks and lower lids rise with the nose
     Move("noseSneer", (30.0, -26.0), (13.0, 10.0), (0.0, 2.0, 1.8)),
     Move("mouthPress", (0.0, -69.0), (20.0, 16.0), (0.0, -1.6, 0.0)),  # the unit lifts the whole mouth
-    Move("mouthPress", (22.0, -68.0), (10.0, 9.0), (-5.4, -6.4, -1.0)),
+    Move("mouthPress", (23.0, -62.5), (10.0, 10.0), (-4.6, -5.4, -1.0)),
     Move("mouthStretch", (22.0, -69.0), (8.0, 8.0), (1.5, -2.0, -0.5)),
     Move("mouthPress", (12.0, -84.0), (14.0, 6.0), (0.0, 1.2, 1.4)),  # the chin tightens
     Move("mouthPress", (12.0, -58.0), (14.0, 4.0), (0.0, -0.6, 1.0)),
