@@ -65,6 +65,8 @@ def paint_skin(skin: Part, place: NDArray[np.float64], masks: dict[str, NDArray[
     at_mouth = (np.abs(place[:, 0]) < 40) & (np.abs(place[:, 1] + 70) < 30)
     lips = masks["lips"] * at_mouth * (place[:, 2] > 0)
     inside = masks["inside-mouth"] * at_mouth * (place[:, 1] > -90)
+    # The masks leave a line between lips and mouth, which would be a light seam where lips part a little.
+    lips = np.maximum(lips, np.minimum(_grown(lips, skin.triangles, 2), _grown(inside, skin.triangles, 2)))
     ears = masks["ears"] * (np.abs(place[:, 0]) > 55)
     color = np.repeat(palette.skin[None], len(place), axis=0)
     for x, y, radii, tint, amount in BLUSH:
@@ -149,6 +151,15 @@ def bake_occlusion(vertices: NDArray[np.float64], triangles: NDArray[np.intp]) -
         total += cosine
         seen += cosine * visible
     return _smooth(seen / np.maximum(total, 1e-9), triangles)
+
+
+def _grown(values: NDArray[np.float64], triangles: NDArray[np.intp], rounds: int) -> NDArray[np.float64]:
+    """Return at every vertex (V,) the largest of its value and its neighbours', `rounds` times over."""
+    for _ in range(rounds):
+        largest = values.copy()
+        np.maximum.at(largest, triangles, values[triangles].max(axis=1, keepdims=True))
+        values = largest
+    return values
 
 
 def _smooth(values: NDArray[np.float64], triangles: NDArray[np.intp]) -> NDArray[np.float64]:
