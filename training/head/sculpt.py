@@ -47,9 +47,12 @@ PRESS_ROLL = 0.38
 
 
 SEAL = {"mouthPress": 1.0, "mouthRollUpper": 0.7, "mouthRollLower": 0.7, "mouthFrown": 0.5}
-SEAL_AT_REST = 0.5
 SEAL_SPOT, SEAL_RADIUS = (19.5, -61.8), (6.0, 3.0)
-"""Millimetres by which each lip moves towards the other near the corners, in shapes and at rest: they gape there."""
+"""Millimetres by which each lip moves towards the other near the corners, which gape, and where that is."""
+
+REST_SEAL = 3.2
+REST_SPOT, REST_RADIUS = (21.0, -67.3), (6.0, 5.0)
+"""The same for the face at rest."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Move:
 
 MOVES = (
     Move("mouthSmile", (22.0, -67.0), (9.0, 8.0), (2.0, 2.2, -1.6)),  # corners up and in: a curve, not a stretched line
-    Move("mouthSmile", (0.0, -72.0), (11.0, 7.0), (0.0, -1.2, 0.0)),
+    Move("mouthSmile", (0.0, -72.0), (6.0, 7.0), (0.0, -0.2, 0.0)),
+    Move("mouthSmile", (12.0, -68.0), (6.5, 7.0), (0.4, -2.0, 0.4)),  # a bow, not a wedge
     Move("mouthSmile", (39.0, -36.0), (15.0, 13.0), (1.0, 3.5, 4.0)),  # the cheek bunches up
     Move("mouthSmile", (30.0, -46.0), (7.0, 7.0), (0.6, 0.8, 1.8), (38.0, -60.0)),  # and the cheek beside it
     Move("cheekSquint", (36.0, -25.0), (15.0, 9.0), (0.0, 2.2, 2.2)),
@@ -147,13 +151,13 @@ def seal_lips(
         place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
     """
     folded = np.stack([np.abs(place[:, 0]), place[:, 1]], axis=1)
-    near = np.exp(-(((folded - SEAL_SPOT) / SEAL_RADIUS) ** 2).sum(axis=1)) * np.clip((place[:, 2] + 5) / 10, 0, 1)
     upper, lower = (
         sum(np.linalg.norm(deltas[shape + side], axis=1) for side in SIDES)
         for shape in ("mouthUpperUp", "mouthLowerDown")
     )
-    rise = near * (lower - upper) / (lower + upper + 1e-5) * 1e-3
-    rest[:, 1] += SEAL_AT_REST * rise
+    towards = np.clip((place[:, 2] + 5) / 10, 0, 1) * (lower - upper) / (lower + upper + 1e-5) * 1e-3
+    rest[:, 1] += REST_SEAL * towards * np.exp(-(((folded - REST_SPOT) / REST_RADIUS) ** 2).sum(axis=1))
+    rise = towards * np.exp(-(((folded - SEAL_SPOT) / SEAL_RADIUS) ** 2).sum(axis=1))
     halves = split_sides(np.stack([np.zeros_like(rise), rise, np.zeros_like(rise)], axis=1), rest[:, 0])
     for shape, amount in SEAL.items():
         for side, half in halves.items():
