@@ -1,4 +1,4 @@
-"""The command line: `python -m cteg generate|render|feelings`.
+"""The command line: `python -m cteg generate|render|heads|feelings`.
 
 Exit code 0 on success, 2 with one clear sentence on standard error for input that cannot be used.
 """
@@ -121,6 +121,18 @@ def render(
 
         performances = [load(clip) for clip in clips]
         _write(performances, load_rig(head or Settings.from_environment().head), out, frames, full)
+    except CtegError as error:
+        raise _fail(error) from error
+
+
+@app.command()
+def heads() -> None:
+    """List the bundled heads that `--head` takes by name."""
+    try:
+        from cteg.face.heads import bundled_heads
+
+        for head in bundled_heads():
+            typer.echo(f"{head.name:10} {head.title:14} {head.space}")
     except CtegError as error:
         raise _fail(error) from error
 
