@@ -10,6 +10,7 @@ from cteg.model.config import CTEGConfig
 from cteg.model.cteg import TrainingNoise
 from cteg.model.expression_attention import ExpressionAttention
 from cteg.model.latent import Gaussian, Mixture, kl_divergence
+from cteg.model.sequence_latent import part_weights
 from tests.models import sentence, small_model
 
 VARIANTS = [
@@ -69,6 +70,25 @@ def test_sequence_prior_reads_the_text_alone_and_its_posterior_the_clip():
     assert not torch.allclose(trace.posterior.mean[0], trace.posterior.mean[1])
     other = run(model, frames, valid, text.expand(2, -1, -1) + 1, mask.expand(2, -1)).sequence
     assert not torch.allclose(other.prior.logits, trace.prior.logits)
+
+
+def test_sequence_posterior_reads_when_things_happen_unless_it_has_one_part():
+    steps, mask = torch.randn(1, 8, 32), torch.ones(1, 8, dtype=torch.bool)
+    for parts, tells in ((1, False), (4, True)):
+        latent = small_model(sequence_parts=parts).sequence_latent
+        positions = torch.randn(8, 32, generator=torch.Generator().manual_seed(1))
+        text = torch.zeros(1, latent.gate[1].in_features)
+        forward, backward = (latent.posterior(s, mask, text, positions).mean for s in (steps, steps.flip(1)))
+        assert torch.allclose(forward, backward, atol=1e-5) is not tells
+
+
+def test_parts_of_a_clip_share_its_steps():
+    mask = torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
+    weights = part_weights(mask, 4)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4))
+    torch.testing.assert_close(weights[0, 0], torch.tensor([2 / 3, 1 / 3, 0, 0, 0, 0]))  # 1.5 steps in a part
+    torch.testing.assert_close(weights[1, 1], torch.tensor([1 / 3, 2 / 3, 0, 0, 0, 0]))  # 0.75...1.5 of 3 steps
+    torch.testing.assert_close(weights[1].sum(0), torch.tensor([4 / 3, 4 / 3, 4 / 3, 0, 0, 0]))
 
 
 @pytest.mark.parametrize("changes", [*VARIANTS, {"expression_attention": "global"}], ids=str)

@@ -48,7 +48,8 @@ def read_posteriors(
         known = torch.cat([first, model.scale(frames)], dim=1)
         embedded = model.embed_sequence(known, torch.cat([torch.ones_like(valid[:, :size]), valid], dim=1))
         step_mask = valid.unflatten(1, (-1, size)).any(-1)
-        posterior = model.sequence_latent.posterior(embedded[:, 1:], step_mask, sentence)
+        positions = model.positions[1 : embedded.shape[1]]
+        posterior = model.sequence_latent.posterior(embedded[:, 1:], step_mask, sentence, positions)
         means.append(posterior.mean.cpu())
         log_variances.append(posterior.log_variance.cpu())
         sentences.append(sentence.cpu())

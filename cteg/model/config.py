@@ -42,6 +42,8 @@ class CTEGConfig:
         sequence_latent_size: S, width of a latent drawn once per clip; 0 for none, as in the paper. See
             `cteg.model.sequence_latent` for why.
         sequence_components: Components of the sequence latent's prior, a repertoire that the sentence chooses from.
+        sequence_parts: Stretches of a clip, of equal length, that the sequence latent's posterior reads apart, each
+            step with its position. 1 reads the clip as a bag of steps, which tells what is shown but not when.
         step_spread: Multiplies the temperature of the step latents, not of the sequence latent, when sampling. Steps
             drawn one after the other move less than real ones; the factor is fitted on held-out sentences.
         pools_text: Whether the mean of the text states joins every step's input, beside attention to the tokens.
@@ -76,8 +78,9 @@ class CTEGConfig:
     latent_size: int = 32
     prior: str = "mixture"
     prior_components: int = 8
-    sequence_latent_size: int = 16
+    sequence_latent_size: int = 32
     sequence_components: int = 128
+    sequence_parts: int = 4
     step_spread: float = 1.0
     pools_text: bool = True
     expression_attention: str = "causal"
@@ -100,7 +103,7 @@ class CTEGConfig:
             if value not in allowed:
                 raise WeightsError(f"Model configuration: {name} is {value!r}, expected one of {', '.join(allowed)}.")
         counts = ("text_size", "hidden_size", "heads", "feed_forward_size", "layers", "frames_per_step", "latent_size")
-        for name in (*counts, "prior_components", "max_frames"):
+        for name in (*counts, "prior_components", "sequence_parts", "max_frames"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise WeightsError(f"Model configuration: {name} is {getattr(self, name)!r}, expected a whole number.")
         if self.hidden_size % self.heads:

@@ -246,7 +246,7 @@ class CTEG(nn.Module):
         sentence = pool_text(text, text_mask)
         if not self.config.sequence_latent_size:
             return None, self.condition(sentence, None)
-        posterior = self.sequence_latent.posterior(steps, step_mask, sentence)
+        posterior = self.sequence_latent.posterior(steps, step_mask, sentence, self.positions[1 : steps.shape[1] + 1])
         u = posterior.sample(noise)
         return SequenceTrace(self.sequence_latent.prior(sentence), posterior, u), self.condition(sentence, u)
 

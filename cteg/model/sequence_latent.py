@@ -26,8 +26,11 @@ class SequenceLatent(nn.Module):
         self.size, self.components = config.sequence_latent_size, config.sequence_components
         hidden = config.hidden_size
         self.step_network = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+        self.parts = config.sequence_parts
         self.posterior_head = nn.Sequential(
-            nn.Linear(2 * hidden + config.text_size, hidden), nn.GELU(), nn.Linear(hidden, 2 * self.size)
+            nn.Linear((self.parts + 1) * hidden + config.text_size, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, 2 * self.size),
         )
         self.component_mean = nn.Parameter(torch.randn(self.components, self.size) * 0.5)
         self.component_log_variance = nn.Parameter(torch.full((self.components, self.size), -1.0))
@@ -40,13 +43,22 @@ class SequenceLatent(nn.Module):
         )
         self.up = nn.Linear(self.size, hidden, bias=False)
 
-    def posterior(self, steps: Tensor, step_mask: Tensor, sentence: Tensor) -> Gaussian:
-        """Read a clip: embedded steps (B, N, H), mask (B, N) True if real, sentence (B, text_size) -> over (B, S)."""
-        features = self.step_network(steps)
-        real = step_mask[..., None]
-        mean = (features * real).sum(1) / real.sum(1)
-        largest = features.masked_fill(~real, -torch.inf).amax(1)
-        output = self.posterior_head(torch.cat([mean, largest, sentence.to(mean.dtype)], dim=-1))
+    def posterior(self, steps: Tensor, step_mask: Tensor, sentence: Tensor, positions: Tensor) -> Gaussian:
+        """Read a clip.
+
+        Args:
+            steps: (B, N, H), embedded steps.
+            step_mask: (B, N), True for real steps, a prefix of each row.
+            sentence: (B, text_size), the pooled sentence.
+            positions: (N, H), the steps' positions.
+
+        Returns:
+            Distribution over (B, S).
+        """
+        features = self.step_network(steps if self.parts == 1 else steps + positions)
+        largest = features.masked_fill(~step_mask[..., None], -torch.inf).amax(1)
+        pooled = torch.einsum("bpn,bnh->bph", part_weights(step_mask, self.parts).to(features.dtype), features)
+        output = self.posterior_head(torch.cat([pooled.flatten(1), largest, sentence.to(features.dtype)], dim=-1))
         mean, log_variance = output.float().chunk(2, -1)
         return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE_LIMITS))
 
@@ -55,6 +67,20 @@ class SequenceLatent(nn.Module):
         shape = (len(sentence), self.components, self.size)
         log_variance = self.component_log_variance.clamp(*LOG_VARIANCE_LIMITS)
         return Mixture(self.gate(sentence).float(), self.component_mean.expand(shape), log_variance.expand(shape))
+
+
+def part_weights(step_mask: Tensor, parts: int) -> Tensor:
+    """Weights that average each part of every clip: mask (B, N), a prefix of each row -> (B, parts, N).
+
+    A clip of n steps is cut at i n / parts; a step that a cut goes through counts on both sides by its shares. Rows sum
+    to 1 and vanish outside the clip.
+    """
+    count = step_mask.sum(1)[:, None, None]  # (B, 1, 1)
+    first = torch.arange(step_mask.shape[1], device=step_mask.device)[None, None]  # a step covers first...first + 1
+    part = torch.arange(parts, device=step_mask.device)[None, :, None]
+    low, high = part * count / parts, (part + 1) * count / parts
+    covered = (torch.minimum(first + 1, high) - torch.maximum(first, low)).clamp(min=0)
+    return covered * parts / count
 
 
 def pool_text(text: Tensor, text_mask: Tensor) -> Tensor:
