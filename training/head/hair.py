@@ -62,8 +62,6 @@ STUBBLE, BURIED = 0.3, 2.4
 
 LOCK_ROWS = 5
 LOCK_SEED = 5
-LINING = 2e-4
-"""Metres of the inner side of a lock under its edges."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +273,7 @@ def _lock(
     glow = 0.35 + 0.16 * jitter[5] + 0.2 * step
     light = np.stack([0.45 * glow - 0.12, 1.3 * glow, 0.45 * glow - 0.12], axis=1).ravel()
     if row.both_sides:  # the inner side, seen where hair hangs
-        lining = np.stack([edges[0], edges[1]], axis=1) - LINING * outward[:, None]
+        lining = np.stack([edges[0], edges[1]], axis=1)
         triangles = np.concatenate([triangles, len(vertices) + grid_triangles(LOCK_ROWS, 2)])
         vertices = np.concatenate([vertices, lining.reshape(-1, 3)])
         light = np.concatenate([light, np.full(2 * LOCK_ROWS, -0.25)])
