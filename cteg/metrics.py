@@ -118,7 +118,7 @@ def speed_spectrum(
 # -- latents -----------------------------------------------------------------------------------------------------------
 
 
-def latent_clusters(means: NDArray[np.floating], distance: float = 0.5) -> int:
+def latent_clusters(means: NDArray[np.floating], distance: float = 0.8) -> int:
     """Count the clusters of latent means (n, Z): how many kinds of movement a latent tells apart.
 
     The paper counts 146 with EwA and 113 without, and does not say how. Here: agglomerative clustering with average

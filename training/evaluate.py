@@ -1,155 +1,318 @@
-"""Judge a model on held-out sentences: `python -m training.evaluate --weights DIR ...`.
+"""Compare all systems by all figures on held-out sentences: `python -m training.evaluate --weights DIR ...`.
 
-Every figure that has one is divided by the same figure of the reference performances of the same sentences, so that 1
-means "like the reference".
+Writes `results.md`, `results.json` and plots under `figures/` to the folder `--out`. Baselines that need training are
+given as folders (`training.baselines`, `training.train --config deterministic`); the others are drawn from the training
+performances. Every figure that has one is divided by the same figure of the reference performances of the same
+sentences, so that 1 means "like the reference".
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from torch import Tensor
+from rich.progress import track
 
-from cteg import metrics, sampling
-from cteg.checkpoint import load_module, load_pretrained
-from cteg.emotion import SEVEN, MotionClassifier
-from cteg.model.cteg import CTEG
+from cteg import metrics
+from cteg.baselines import retrieval
+from cteg.baselines.decoder import CTEGSystem
+from cteg.baselines.lm_listener import load_lm_listener
+from cteg.baselines.system import Frames, System
+from cteg.checkpoint import load_pretrained, sha256
+from cteg.errors import InputError
+from cteg.model.cteg import CTEG, TrainingNoise
+from cteg.model.sequence_latent import pool_text
+from cteg.sampling import Settings
 from cteg.text import TextEncoder
 from training.common import plain_errors
-from training.data import cached_text_states
-from training.performance.labels import SEVEN_INDEX
+from training.data import TextStates, cached_text_states, pad_clips
+from training.evaluation import plots, report
+from training.evaluation.estimates import Counts, Statistic, bootstrap_counts, estimate, over_pairs, ratio
+from training.evaluation.figures import copy_last_references, figures, perplexities, predict_references, spectrum
+from training.evaluation.setting import describe_run
+from training.judge import Judge, seven_readings, text_reading
 from training.performance.store import Performances, load_performances
 
+TEMPERATURES = (0.0, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5)
+CURVE_SAMPLES = 8
+"""Temperatures of the curve, and samples per sentence for it."""
 
-def leading_groups(data: Performances) -> NDArray[np.intp]:
-    """Return the leading feeling of every sentence by its human labels, (S,), index into `SEVEN`."""
-    return SEVEN_INDEX[data.label_weights.argmax(1)]
+ABSOLUTE = ("calibration", "length_distance", "frechet")
+"""Figures that are not divided by the reference's."""
 
-
-def balanced_sentences(data: Performances, per_group: int, rng: np.random.Generator) -> list[int]:
-    """Draw held-out sentences with two or more performances, equally many per leading feeling."""
-    sentences, counts = np.unique(data.sentence, return_counts=True)
-    group = leading_groups(data)[sentences]
-    chosen: list[int] = []
-    for index in range(len(SEVEN)):
-        candidates = sentences[(group == index) & (counts >= 2)]
-        chosen += rng.permutation(candidates)[:per_group].tolist()
-    return chosen
+LATENTS = 3000
+"""Step latents that are clustered."""
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Held-out sentences with their reference performances, and the classifier that reads clips.
+class Row:
+    """A system at a temperature, as one row of the tables."""
 
-    Attributes:
-        texts: The sentences.
-        groups: (sentences,), the leading feeling of each by its human labels, index into `SEVEN`.
-        references: Reference clips of each sentence, two or more.
-        states: Text states (sentences, L, text_size), padded.
-        mask: (sentences, L), True for real tokens.
-        classifier: Reads the feeling of a clip.
+    name: str
+    system: System
+    temperature: float
+
+
+# -- systems -----------------------------------------------------------------------------------------------------------
+
+
+def training_bank(data: Performances, states: TextStates) -> retrieval.Bank:
+    """Training performances as the retrieval baselines want them."""
+    order = np.argsort(data.sentence, kind="stable")
+    of_sentence = np.split(order, np.searchsorted(data.sentence[order], np.arange(1, len(data.texts))))
+    parts = [range(start, min(start + 256, len(data.texts))) for start in range(0, len(data.texts), 256)]
+    pooled = np.concatenate([pool_text(*states.batch(part)).numpy() for part in parts])
+    return retrieval.Bank(pooled, of_sentence, data.clip, len(data))
+
+
+def ceilings(judge: Judge, encoder: TextEncoder, test: Performances) -> list[System]:
+    """Performances of other held-out sentences, with the feelings that the labels or the text encoder say."""
+    clips = [test.clip(i) for i in range(len(test))]
+    texts = [test.texts[s] for s in test.sentence]
+    weights = {
+        "labels, other words": judge.mixes,
+        "what the text encoder reads": seven_readings(encoder, judge.sentences.texts),
+    }
+    return [retrieval.DrawnByFeeling(name, some, clips, test.seven, texts) for name, some in weights.items()]
+
+
+def drawn_baselines(judge: Judge, train: Performances, states: TextStates) -> list[System]:
+    """Baselines drawn from the training performances, and the reference's frames shuffled."""
+    bank = training_bank(train, states)
+    mean = train.frames[:: max(1, len(train.frames) // 200_000)].astype(np.float32).mean(0)
+    return [
+        retrieval.NearestText(bank),
+        retrieval.RandomClip(bank),
+        retrieval.ShuffledFrames(judge.references),
+        retrieval.MeanFace(bank, mean),
+    ]
+
+
+def load_decoder(folder: Path, encoder_hash: str) -> CTEG:
+    """Read the CTEG of a weights folder that was trained with the given text encoder.
+
+    Raises:
+        InputError: it was trained with another one, so that it would be judged on states that it does not know.
+    """
+    if sha256(folder / "text_encoder" / "model.safetensors") != encoder_hash:
+        raise InputError(f"{folder} has another text encoder than --weights; train both with the same one.")
+    return load_pretrained(folder)[0]
+
+
+def trained_rows(
+    model: CTEG, encoder_hash: str, deterministic: Path | None, lm_listener: Path | None, also: Sequence[Path]
+) -> list[Row]:
+    """Rows of all trained systems; the main one first, at the temperature that the app uses."""
+    default = Settings()
+    label = f"CTEG, temperature {default.temperature:g}" + (
+        f", guidance {default.guidance:g}" if default.guidance else ""
+    )
+    rows = [Row(f"{label} (default)", CTEGSystem(model, "CTEG", default.guidance), default.temperature)]
+    if (default.temperature, default.guidance) != (1.0, 0.0):
+        rows.append(Row("CTEG, temperature 1", CTEGSystem(model, "CTEG"), 1.0))
+    for folder in also:
+        name = folder.parent.name if folder.name == "weights" else folder.name
+        rows.append(Row(name, CTEGSystem(load_decoder(folder, encoder_hash), name), 1.0))
+    if deterministic:
+        name = report.DETERMINISTIC
+        rows.append(Row(name, CTEGSystem(load_decoder(deterministic, encoder_hash), name), 1.0))
+    if lm_listener:
+        listener = load_lm_listener(lm_listener)
+        if listener.config.text_encoder != encoder_hash:
+            raise InputError(f"{lm_listener} was trained with another text encoder than that of --weights.")
+        rows.append(Row(listener.name, listener, 1.0))
+        if default.temperature != 1:
+            rows.append(Row(f"{listener.name}, temperature {default.temperature:g}", listener, default.temperature))
+    return rows
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+def with_intervals(
+    found: Mapping[str, Statistic], reference: Mapping[str, Statistic], counts: Counts
+) -> dict[str, dict[str, float]]:
+    """Figures as JSON values: `value`, `margin`, and where the reference has one `ratio`, `ratio_margin`."""
+    written = {}
+    for name, statistic in found.items():
+        plain = estimate(statistic, counts)
+        written[name] = {"value": plain.value, "margin": plain.margin}
+        if name in reference and name not in ABSOLUTE:
+            divided = estimate(ratio(statistic, reference[name]), counts)
+            written[name] |= {"ratio": divided.value, "ratio_margin": divided.margin}
+    return written
+
+
+def perplexity_figures(
+    predicted: list[list[Frames]], judge: Judge, scale: NDArray[np.floating], counts: Counts, stride: int
+) -> dict[str, dict[str, float]]:
+    """CPPL of predicted reference clips, with its stride."""
+    found = with_intervals(perplexities(predicted, judge.references, scale), {}, counts)
+    return {**found, "stride": {"value": stride, "margin": 0.0}}
+
+
+class Comparison:
+    """All figures of all systems on the same sentences and bootstrap draws.
+
+    Args:
+        judge: The sentences.
+        free: Reference clips that Diversity is compared with, as many as there are sentences.
+        scale: (53,) standard deviation of every coefficient over the training data, for CPPL.
+        seed: Of samples and bootstrap.
     """
 
-    texts: list[str]
-    groups: NDArray[np.intp]
-    references: list[list[NDArray[np.float32]]]
-    states: Tensor
-    mask: Tensor
-    classifier: MotionClassifier
+    def __init__(self, judge: Judge, free: list[Frames], scale: NDArray[np.floating], seed: int) -> None:
+        self.judge, self.scale, self.seed = judge, scale, seed
+        self.counts = bootstrap_counts(len(judge.sentences), np.random.default_rng(seed))
+        self.reference = {**figures(judge, judge.references), "diversity": over_pairs(free)}
+        own = with_intervals(self.reference, self.reference, self.counts)
+        own.pop("frechet")  # a set's distance from itself is 0 and says nothing
+        own.pop("length_distance")
+        self.systems: dict[str, dict[str, dict[str, float]]] = {report.REFERENCE: own}
+        self.spectra = {report.REFERENCE: spectrum(judge.references)}
+        self.lengths = {report.REFERENCE: [len(clip) for clips in judge.references for clip in clips]}
 
-    @classmethod
-    def prepare(cls, performances: Path, encoder: Path, classifier: Path, per_group: int = 8, seed: int = 0) -> Judge:
-        """Choose sentences and encode them. Files as written by the training commands."""
-        data = load_performances(performances, "dev")
-        chosen = balanced_sentences(data, per_group, np.random.default_rng(seed))
-        states, mask = cached_text_states(data.texts, encoder, performances).batch(chosen)
-        references = [[data.clip(int(i)) for i in np.flatnonzero(data.sentence == s)] for s in chosen]
-        reader = MotionClassifier()
-        load_module(classifier, reader)
-        texts = [data.texts[s] for s in chosen]
-        return cls(texts, leading_groups(data)[chosen], references, states, mask, reader)
+    def judge_clips(self, groups: list[list[Frames]]) -> dict[str, dict[str, float]]:
+        """Figures of clips for the judge's sentences."""
+        return with_intervals(figures(self.judge, groups), self.reference, self.counts)
 
-    def sample(
-        self, model: CTEG, samples: int = 6, temperature: float = 1.0, seed: int = 0
-    ) -> list[list[NDArray[np.float32]]]:
-        """Generate `samples` clips for every sentence."""
-        device = model.first_frame.device
-        model = model.eval()
-        rows = range(len(self.texts))
-        repeated = torch.arange(len(self.texts)).repeat_interleave(samples)
-        seeds = [seed + row * samples + i for row in rows for i in range(samples)]
-        text, mask = self.states[repeated].to(device), self.mask[repeated].to(device)
-        clips = [clip.float().numpy() for clip in sampling.sample(model, text, mask, seeds, temperature)]
-        return [clips[row * samples : (row + 1) * samples] for row in rows]
+    def add(self, row: Row, samples: int) -> None:
+        """Let a system generate and predict, and write down its figures."""
+        groups = row.system.generate(self.judge.sentences, samples, row.temperature, self.seed)
+        found = self.judge_clips(groups)
+        free = row.system.generate_freely(len(self.judge.sentences), row.temperature, self.seed)
+        if free is not None:
+            found |= with_intervals({"diversity": over_pairs(free)}, self.reference, self.counts)
+        predicted = predict_references(row.system, self.judge)
+        if predicted is not None:
+            found |= perplexity_figures(predicted, self.judge, self.scale, self.counts, row.system.stride)
+        self.systems[row.name] = found
+        self.spectra[row.name] = spectrum(groups)
+        self.lengths[row.name] = [len(clip) for clips in groups for clip in clips]
 
-    def fit(self, groups_of_clips: list[list[NDArray[np.float32]]]) -> float:
-        """Share of clips in which the classifier reads the leading feeling of the sentence."""
-        hits = [
-            (self.classifier.probabilities(clips).argmax(1) == group).mean()
-            for clips, group in zip(groups_of_clips, self.groups, strict=True)
-        ]
-        return float(np.mean(hits))
-
-    def describe(self, groups_of_clips: list[list[NDArray[np.float32]]]) -> dict[str, float]:
-        """All figures of a set of clips, not yet divided by the reference's."""
-        clips = [clip for group in groups_of_clips for clip in group]
-        return {
-            "fit": self.fit(groups_of_clips),
-            "multimodality": metrics.multimodality(groups_of_clips),
-            "variation": metrics.variation_over_time(clips),
-            "fine_grained_diversity": metrics.fine_grained_diversity(clips),
-            "jerk": metrics.jerk(clips),
-            "length": float(np.mean([len(clip) for clip in clips])),
-        }
-
-    def figures(self, model: CTEG, temperature: float = 1.0, samples: int = 6) -> dict[str, float]:
-        """Figures of a model divided by the reference's, and the plain fit."""
-        ours = self.describe(self.sample(model, samples, temperature))
-        reference = self.describe(self.references)
-        ratios = {f"{name}_ratio": ours[name] / max(reference[name], 1e-9) for name in ours}
-        return {"fit": ours["fit"], "reference_fit": reference["fit"], **ratios}
+    def add_copies(self) -> None:
+        """Write down the control of CPPL for every stride that a system has, and for single frames."""
+        strides = {int(found["stride"]["value"]) for found in self.systems.values() if "stride" in found}
+        for stride in sorted({1, *strides}):
+            predicted = copy_last_references(self.judge, stride)
+            name = f"copy-last, {stride} frame" + ("s" if stride > 1 else "")
+            self.systems[name] = perplexity_figures(predicted, self.judge, self.scale, self.counts, stride)
 
 
-def text_reading(encoder: TextEncoder, judge: Judge) -> float:
-    """Share of the sentences whose leading feeling the text encoder reads: what fit a clip can have without luck."""
-    probabilities = encoder.encode(judge.texts).label_probabilities.cpu().numpy()
-    seven = np.stack([probabilities[:, group == SEVEN_INDEX].sum(1) for group in range(len(SEVEN))], axis=1)
-    return float((seven.argmax(1) == judge.groups).mean())
+@torch.inference_mode()
+def step_latent_means(model: CTEG, judge: Judge, seed: int) -> NDArray[np.float32] | None:
+    """Posterior means of the lowest layer's step latents over reference clips, at most `LATENTS` of them: (n, Z)."""
+    if not model.config.has_step_latent:
+        return None
+    torch.manual_seed(seed)
+    owners = np.repeat(np.arange(len(judge.references)), [len(clips) for clips in judge.references])
+    clips = [clip for clips in judge.references for clip in clips]
+    means = []
+    for start in range(0, len(clips), 64):
+        frames, valid = pad_clips(clips[start : start + 64], model.config.frames_per_step)
+        sentences = judge.sentences.rows(owners[start : start + 64].tolist())
+        noise = TrainingNoise.draw(model.config, len(frames), frames.shape[1] // model.config.frames_per_step)
+        prediction = model(frames, valid, sentences.states, sentences.mask, noise)
+        real = valid.unflatten(1, (-1, model.config.frames_per_step)).any(-1)
+        means.append(prediction.traces[0].posterior.mean[real].numpy())
+    joined = np.concatenate(means)
+    return joined[np.random.default_rng(seed).permutation(len(joined))[:LATENTS]]
+
+
+def latent_clusters(model: CTEG, judge: Judge, seed: int) -> int | None:
+    """Clusters of the step latents; None for a model without."""
+    means = step_latent_means(model, judge, seed)
+    return None if means is None else metrics.latent_clusters(means)
+
+
+# -- command -----------------------------------------------------------------------------------------------------------
+
+
+def describe_corpus(folder: Path, split: Performances) -> str:
+    """Name and size of the corpus."""
+    path = folder / "meta.json"
+    counts = json.loads(path.read_text())["counts"]["train"] if path.is_file() else {}
+    trained = f"{counts['sentences']:,} training sentences x performances {counts['performances']:,}" if counts else ""
+    return f"{folder.name} ({trained}; {len(split.texts):,} test sentences)"
+
+
+def write(results: dict[str, Any], comparison: Comparison, out: Path) -> None:
+    """Write page, JSON and plots."""
+    folder = out / "figures"
+    plots.temperature_curve(results["curve"], Settings().temperature, folder / "results_temperature.png")
+    shown = [report.REFERENCE, results["main"], *(n for n in report.TRAINED_BASELINES if n in comparison.systems)]
+    plots.speed_spectra({name: comparison.spectra[name] for name in shown}, folder / "results_spectrum.png")
+    plots.length_histograms({name: comparison.lengths[name] for name in shown}, folder / "results_lengths.png")
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / "results.md").write_text(report.render(results))
 
 
 @plain_errors
 def main(
-    weights: Annotated[Path, typer.Option(help="weights folder")],
+    weights: Annotated[Path, typer.Option(help="weights folder to judge")],
     performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
     classifier: Annotated[Path, typer.Option(help="file written by training.motion_classifier")],
-    out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    out: Annotated[Path, typer.Option(help="folder for results.md, results.json and figures/")],
+    deterministic: Annotated[Path | None, typer.Option(help="weights trained with --config deterministic")] = None,
+    lm_listener: Annotated[Path | None, typer.Option(help="folder written by training.baselines")] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="further weights folders, named by their run")] = None,
     per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 30,
+    samples: Annotated[int, typer.Option(help="clips per sentence")] = 32,
     seed: int = 0,
+    threads: Annotated[int, typer.Option(help="processor threads; 0: all")] = 0,
 ) -> None:
-    """Print the figures for several temperatures, and write them."""
+    """Judge all systems and write the report."""
+    options = {name: value for name, value in locals().items() if name != "threads"}
+    if threads:
+        torch.set_num_threads(threads)
     model, encoder, name = load_pretrained(weights)
-    judge = Judge.prepare(performances, weights / "text_encoder", classifier, per_group, seed)
-    reading = text_reading(encoder, judge)
-    typer.echo(f"{len(judge.texts)} sentences; the text encoder reads the leading feeling of {reading:.3f}")
-    results = {}
-    for temperature in (0.0, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5):
-        figures = judge.figures(model, temperature)
-        results[str(temperature)] = figures
-        typer.echo(f"temperature {temperature}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-    if out:
-        out.write_text(
-            json.dumps(
-                {"weights": name, "sentences": len(judge.texts), "text_reading": reading, "figures": results}, indent=2
-            )
-            + "\n"
-        )
+    encoder_folder = weights / "text_encoder"
+    encoder_hash = sha256(encoder_folder / "model.safetensors")
+    rows = trained_rows(model, encoder_hash, deterministic, lm_listener, also or [])
+    splits = [load_performances(performances, split) for split in ("train", "test")]
+    (train, states), (test, test_states) = (
+        (data, cached_text_states(data.texts, encoder_folder, performances)) for data in splits
+    )
+    judge = Judge.choose(test, test_states, classifier, per_group, seed)
+    main_row = rows[0]
+    rows = [Row(s.name, s, 1.0) for s in ceilings(judge, encoder, test)] + rows
+    rows += [Row(s.name, s, 1.0) for s in drawn_baselines(judge, train, states)]
+    chosen = np.random.default_rng(seed).permutation(len(test))[: len(judge.sentences)]
+    free = [test.clip(int(i)) for i in chosen]
+    comparison = Comparison(judge, free, model.coefficient_scale.numpy(), seed)
+    for row in track(rows, "judging systems"):
+        comparison.add(row, samples)
+    comparison.add_copies()
+    curve = {}
+    for temperature in track(TEMPERATURES, "judging temperatures"):
+        groups = main_row.system.generate(judge.sentences, min(CURVE_SAMPLES, samples), temperature, seed)
+        curve[f"{temperature:g}"] = comparison.judge_clips(groups)
+    models = {row.name: row.system.model for row in rows if isinstance(row.system, CTEGSystem)}
+    clusters = {key: latent_clusters(found, judge, seed) for key, found in models.items()}
+    results = {
+        **describe_run("training.evaluate", options),
+        "corpus": describe_corpus(performances, test),
+        "draws": len(comparison.counts),
+        "weights": name,
+        "main": main_row.name,
+        "sentences": len(judge.sentences),
+        "samples": samples,
+        "text_reading": text_reading(encoder, judge),
+        "systems": comparison.systems,
+        "curve": curve,
+        "clusters": {key: count for key, count in clusters.items() if count is not None},
+        "spectra": comparison.spectra,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write(results, comparison, out)
+    typer.echo(f"{out / 'results.md'} compares {len(comparison.systems)} systems.")
 
 
 if __name__ == "__main__":
