@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 HEAD_HELP = "name or file of a head; the bundled one"
+MAP_HELP = "file that maps clips of the flame space to open heads; CTEG_FLAME_MAP"
 FULL_HELP = "write .csv with extra columns, so that every coefficient comes back"
 FORMAT_HELP = f"one or more of {', '.join(FORMATS)}"
 
@@ -82,11 +83,13 @@ def generate(
     full: Annotated[bool, typer.Option("--full", help=FULL_HELP)] = False,
     weights: Annotated[str | None, typer.Option(help="weights folder or Hub id; the bundled ones")] = None,
     head: Annotated[str | None, typer.Option(help=HEAD_HELP)] = None,
+    flame_map: Annotated[Path | None, typer.Option("--map", help=MAP_HELP)] = None,
 ) -> None:
     """Perform a sentence several times and write the clips."""
     try:
         from cteg import generator, sampling
         from cteg.face.rig import load_rig
+        from cteg.face.space_map import clips_for
         from cteg.text import check_text
 
         text = check_text(text)  # checked before anything is loaded, so that bad input costs nothing
@@ -96,6 +99,7 @@ def generate(
         rig = load_rig(head or settings.head)
         _make_folder(out)
         clips = generator.load(weights or settings.weights).generate(text, samples, temperature, seed)
+        clips = clips_for(rig, clips, flame_map or settings.flame_map)
         together = [name for name in formats if grid and name in TOGETHER]
         for index, clip in enumerate(clips):
             for name in formats:
@@ -114,13 +118,17 @@ def render(
     frames: Annotated[int, typer.Option(help="faces of a clip on a contact sheet (.png)")] = 8,
     full: Annotated[bool, typer.Option("--full", help=FULL_HELP)] = False,
     head: Annotated[str | None, typer.Option(help=HEAD_HELP)] = None,
+    flame_map: Annotated[Path | None, typer.Option("--map", help=MAP_HELP)] = None,
 ) -> None:
     """Turn clips into a film, a contact sheet, a moving head or another table."""
     try:
         from cteg.face.rig import load_rig
+        from cteg.face.space_map import clips_for
 
-        performances = [load(clip) for clip in clips]
-        _write(performances, load_rig(head or Settings.from_environment().head), out, frames, full)
+        settings = Settings.from_environment()
+        rig = load_rig(head or settings.head)
+        performances = clips_for(rig, [load(clip) for clip in clips], flame_map or settings.flame_map)
+        _write(performances, rig, out, frames, full)
     except CtegError as error:
         raise _fail(error) from error
 

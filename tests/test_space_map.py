@@ -14,7 +14,7 @@ from cteg import cli, layout
 from cteg.clip import Clip
 from cteg.errors import InputError, SpaceError
 from cteg.face.rig import Rig
-from cteg.face.space_map import SpaceMap, clip_for, solve_bounded
+from cteg.face.space_map import SpaceMap, clips_for, solve_bounded
 from cteg.generator import Generator
 from tests import models
 from tests.flame import flame_of_open_head
@@ -101,13 +101,16 @@ def test_wrong_files_are_told(tmp_path):
 def test_only_a_flame_clip_on_an_open_head_is_mapped(head, flame_head, tmp_path):
     path = plain_map().save(tmp_path / "map.safetensors")
     ours, theirs = Clip(np.zeros((2, layout.D))), flame_clip(np.zeros((2, layout.D)))
-    assert clip_for(head, ours, path) is ours
-    assert clip_for(flame_head, theirs, path) is theirs
-    assert clip_for(head, theirs, path).space == "open"
+    assert clips_for(head, [ours], path) == [ours]
+    assert clips_for(flame_head, [theirs], path) == [theirs]
+    assert clips_for(head, [theirs], None) == [theirs]
+    mapped = clips_for(head, [ours, theirs], path)
+    assert [clip.space for clip in mapped] == ["open", "open"]
+    assert mapped[0] is ours
     with pytest.raises(SpaceError, match=r"import_flame.*fit_flame_map"):
-        clip_for(head, theirs, None)
+        head.vertices(theirs)
     with pytest.raises(SpaceError, match="default"):
-        clip_for(flame_head, ours, path)
+        flame_head.vertices(ours)
     with pytest.raises(SpaceError, match="open"):
         plain_map().apply(ours)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from safetensors.numpy import save_file
 from cteg import layout
 from cteg.clip import Clip
 from cteg.errors import InputError, SpaceError
-from cteg.face.rig import Rig, check_space
+from cteg.face.rig import Rig
 
 # Dimensions: T frames; 50 open shapes, 50 FLAME components.
 
@@ -113,17 +114,18 @@ class SpaceMap:
         return cls(**tensors, source=metadata.get("source", ""), target=metadata.get("target", ""))
 
 
-def clip_for(rig: Rig, clip: Clip, map_path: str | Path | None) -> Clip:
-    """Return a clip that drives `rig`: the clip itself, or mapped from `flame` to `open` where a map is given.
+def clips_for(rig: Rig, clips: Sequence[Clip], map_path: str | Path | None) -> list[Clip]:
+    """Return clips that drive `rig`: `flame` clips are mapped for an `open` head where a map is given.
+
+    All others come back as they are; whoever draws them refuses what does not fit (`cteg.face.rig.check_space`).
 
     Raises:
-        SpaceError: The spaces differ and no map leads from one to the other; the message names the ways out.
         InputError: The map cannot be read.
     """
-    if clip.space == "flame" and rig.space == "open" and map_path is not None:
-        return SpaceMap.load(map_path).apply(clip)
-    check_space(rig, clip.space)
-    return clip
+    if map_path is None or rig.space != "open" or all(clip.space == "open" for clip in clips):
+        return list(clips)
+    fitted = SpaceMap.load(map_path)
+    return [fitted.apply(clip) if clip.space == "flame" else clip for clip in clips]
 
 
 def solve_bounded(
