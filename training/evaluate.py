@@ -235,12 +235,14 @@ def latent_clusters(model: CTEG, judge: Judge, seed: int) -> int | None:
 # -- command -----------------------------------------------------------------------------------------------------------
 
 
-def describe_corpus(folder: Path, split: Performances) -> str:
-    """Name and size of the corpus."""
+def describe_corpus(folder: Path) -> str:
+    """Name of the corpus, and its size where its `meta.json` says it."""
     path = folder / "meta.json"
-    counts = json.loads(path.read_text())["counts"]["train"] if path.is_file() else {}
-    trained = f"{counts['sentences']:,} training sentences x performances {counts['performances']:,}" if counts else ""
-    return f"{folder.name} ({trained}; {len(split.texts):,} test sentences)"
+    if not path.is_file():
+        return folder.name
+    counts = json.loads(path.read_text())["counts"]
+    sizes = [f"{split} {one['sentences']:,} ({one['performances']:,} performances)" for split, one in counts.items()]
+    return f"{folder.name}, sentences: " + ", ".join(sizes)
 
 
 def write(results: dict[str, Any], comparison: Comparison, out: Path) -> None:
@@ -298,7 +300,7 @@ def main(
     clusters = {key: latent_clusters(found, judge, seed) for key, found in models.items()}
     results = {
         **describe_run("training.evaluate", options),
-        "corpus": describe_corpus(performances, test),
+        "corpus": describe_corpus(performances),
         "draws": len(comparison.counts),
         "weights": name,
         "main": main_row.name,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +24,7 @@ from cteg.model.losses import Losses
 from training.common import append_json_line, load_checkpoint, plain_errors, save_checkpoint
 from training.configs import get_config
 from training.data import TextStates, cached_text_states
+from training.evaluation.setting import code_version
 from training.judge import Judge
 from training.performance.store import Performances, load_performances
 from training.trainer import Trainer
@@ -53,12 +53,6 @@ class Log:
             self.writer.add_scalar(name, value, step)
         self.writer.flush()
         self.sums, self.count = {}, 0
-
-
-def code_version() -> str:
-    """Return the commit that is checked out, or `unknown` outside a checkout."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    return found.stdout.strip() or "unknown"
 
 
 def run(
