@@ -17,9 +17,11 @@ from cteg.errors import InputError, SpaceError
 from cteg.face.glb import glb_bytes, save_glb
 from cteg.face.render import to_linear
 from cteg.face.rig import Rig, vertex_normals
+from tests.flame import flame_content, write_flame
 from tests.gltf.reader import Gltf
 from tests.poses import frame
 from tests.test_rig import synthetic_rig
+from training.import_flame import build_rig, read_flame
 
 FOLDER = Path(__file__).parent / "gltf"
 MODULES = FOLDER / "node_modules"
@@ -102,6 +104,18 @@ def test_heads_of_every_kind_move_as_their_rig(rig, tmp_path):
     gltf = Gltf(save_glb(clip, rig, tmp_path / "clip.glb"))
     for index, expected in enumerate(rig.vertices(clip)):
         np.testing.assert_allclose(gltf.pose(index / clip.fps)[0], expected, atol=2e-6)
+
+
+def test_a_flame_head_moves_as_its_rig(tmp_path):
+    rig = build_rig(read_flame(write_flame(tmp_path / "model.pkl", flame_content())))
+    random = np.random.default_rng(4)
+    coefficients = random.normal(0, 1, (4, layout.D)).astype(np.float32)  # components have both signs
+    coefficients[:, layout.JAW] = random.uniform(-0.1, 0.4, (4, 3))
+    clip = Clip(coefficients, space="flame")
+    path = save_glb(clip, rig, tmp_path / "clip.glb")
+    for index, expected in enumerate(rig.vertices(clip)):
+        assert np.abs(Gltf(path).pose(index / clip.fps)[0] - expected).max() < 1e-6
+    assert validate(path)["issues"]["messages"] == []
 
 
 def angles(normals: np.ndarray, expected: np.ndarray) -> np.ndarray:

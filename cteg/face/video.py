@@ -231,7 +231,11 @@ def _encode(pictures: Iterator[NDArray[np.uint8]], fps: float, path: Path) -> No
         shared_palette = "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"
         options = {"codec": "gif", "pix_fmt_out": "pal8", "output_params": ["-filter_complex", shared_palette]}
     else:  # yuv420p plays everywhere; the index in front lets a browser start at once
-        options = {"codec": "libx264", "quality": 8, "output_params": ["-movflags", "+faststart"]}
+        options = {
+            "codec": "libx264",
+            "quality": 8,
+            "output_params": ["-preset", "veryfast", "-movflags", "+faststart"],
+        }
     options |= {"macro_block_size": 2, "ffmpeg_log_level": "error"}
     writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps, **options)
     writer.send(None)
