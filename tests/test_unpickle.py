@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import copyreg
 import importlib
 import io
@@ -219,11 +220,23 @@ def test_the_attacks_are_real(tmp_path):
         raw(b"\x96" + (2**62).to_bytes(8, "little")),
         raw(b"Nr\xff\xff\xff\xff" + b"j\xfe\xff\xff\xff"),  # numbers of memory cells that leave a gap of gigabytes
         raw(b"cnumpy\ndtype\n(" + text("f16000000") + b"tR"),
+        b"\x80\x04\x8e\x01\x02",  # a length that is cut off
     ],
 )
 def test_damaged_files_end_with_one_sentence(damaged):
     with pytest.raises(InputError):
         read_pickle(damaged, "some.pkl")
+
+
+def test_mutated_files_end_with_one_sentence_too():
+    generator = np.random.default_rng(0)
+    good = pickle.dumps({"a": np.arange(4.0), "b": collections.OrderedDict(x=[1, (2, "é")]), "s": {1, 2}}, 4)
+    for _ in range(2000):
+        mutated = bytearray(good)
+        for place in generator.integers(len(good), size=generator.integers(1, 5)):
+            mutated[place] = generator.integers(256)
+        with contextlib.suppress(InputError):
+            read_pickle(bytes(mutated))
 
 
 def test_a_wrong_size_of_an_array_is_refused():

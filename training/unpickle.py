@@ -325,7 +325,7 @@ def read_pickle(
         ) from None
     except (
         *(pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, LookupError, OverflowError),
-        *(AssertionError, NameError, MemoryError, RecursionError, NotImplementedError),
+        *(AssertionError, NameError, MemoryError, RecursionError, NotImplementedError, struct.error),
     ) as error:
         raise InputError(f"{name} is damaged or not a pickle file.") from error
 
