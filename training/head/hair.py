@@ -139,6 +139,7 @@ class Cut:
 CUTS = {
     "short": Cut(),
     "cropped": Cut(lift=0.45),
+    "full": Cut(lift=2.0),
     "bob": Cut(end=-52, over_ears=11),
     "long": Cut(lift=1.1, end=-88, over_ears=12),
 }

@@ -89,7 +89,7 @@ class Identity:
 
 IDENTITIES = (
     Identity("default", "Average", 0.5, 25, (1, 1, 1), "e2b296", "c46c64", "422e22", "3e2b21", "68482c"),
-    Identity("amara", "Amara, 31", 1, 31, (1, 0, 0), "7c4c34", "8a453c", "1e1714", "1c1411", "3c2415", "cropped"),
+    Identity("amara", "Amara, 31", 1, 31, (1, 0, 0), "7c4c34", "8a453c", "1e1714", "1c1411", "3c2415", "full"),
     Identity("jun", "Jun, 27", 0, 27, (0, 1, 0), "e3b994", "c07868", "1d1918", "1f1916", "402817"),
     Identity("ingrid", "Ingrid, 44", 1, 44, (0, 0, 1), "efc9b4", "c4716c", "a67c4c", "8a663f", "5b7f9c", "long"),
     Identity("kofi", "Kofi, 63", 0, 63, (1, 0, 0), "5e3a28", "70403a", "6e6863", "6b5a50", "2f1c12", "cropped"),
