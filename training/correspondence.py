@@ -27,8 +27,12 @@ VISIBLE, HALF_HIDDEN = 0.45, 0.15
 """Baked occlusion from which on a vertex counts as skin, on the face whose points are moved and on the other one: the
 latter has the inner lips as well, so that a point beside them finds its like."""
 
-NORMAL_WEIGHT, JAW_WEIGHT = 0.006, 0.02
-"""Metres that opposite surfaces (unit normals) and unlike jaw weights count as distance."""
+NORMAL_WEIGHT, LIP_WEIGHT = 0.006, 0.02
+"""Metres that opposite surfaces (unit normals), and an upper and a lower lip, count as distance."""
+
+LIP_REACH = 0.012
+"""Metres from the middle of the mouth, downwards and upwards, over which lips are told apart. Farther off the weights of
+two heads may differ a lot at the same place of the face."""
 
 MOUTH_DEPTH = 0.012
 """Metres behind the foremost point of lower lip and chin from which on a point lies inside the mouth."""
@@ -132,8 +136,9 @@ def blend(
     target: Face, places: NDArray[np.float64], normals: NDArray[np.float64], jaw: NDArray[np.float64]
 ) -> sparse.csr_matrix:
     """Return weights (P, N) of the target's points that stand for `places` (P, 3): mostly the nearest of a few."""
-    tree = cKDTree(_features(target.points, target.normals, target.jaw))
-    distance, neighbour = tree.query(_features(places, normals, jaw), NEIGHBOURS)
+    mouth = lip_line(target)
+    tree = cKDTree(_features(target.points, target.normals, target.jaw, mouth))
+    distance, neighbour = tree.query(_features(places, normals, jaw, mouth), NEIGHBOURS)
     weight = 1 / (distance + 1e-5) ** 2
     weight /= weight.sum(axis=1, keepdims=True)
     rows = np.repeat(np.arange(len(places)), NEIGHBOURS)
@@ -164,5 +169,8 @@ def _joint(rig: Rig, name: str) -> int:
     return rig.joint_names.index(name)
 
 
-def _features(points: NDArray, normals: NDArray, jaw: NDArray) -> NDArray[np.float64]:
-    return np.concatenate([points, normals * NORMAL_WEIGHT / 2, jaw[:, None] * JAW_WEIGHT], axis=1)
+def _features(points: NDArray, normals: NDArray, jaw: NDArray, mouth: NDArray) -> NDArray[np.float64]:
+    """Return (N, 7) coordinates in which corresponding points are close: place, direction, which lip."""
+    is_near = np.exp(-(((points[:, 1] - mouth[0]) / LIP_REACH) ** 2))
+    lip = np.clip((jaw - 0.5) * 3, -0.5, 0.5) * is_near
+    return np.concatenate([points, normals * NORMAL_WEIGHT / 2, lip[:, None] * LIP_WEIGHT], axis=1)
