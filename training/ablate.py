@@ -32,6 +32,7 @@ from training.configs import TrainConfig, get_config
 from training.data import TextStates, cached_text_states
 from training.evaluate import Comparison, Row, describe_corpus, latent_clusters
 from training.evaluation import plots, report
+from training.evaluation.estimates import DRAWS
 from training.evaluation.setting import describe_run
 from training.judge import Judge
 from training.performance.store import Performances, load_performances
@@ -47,7 +48,7 @@ COLUMNS: tuple[tuple[str, tuple[report.Column, ...]], ...] = (
         "Fit and likeness",
         (
             ("fit", "fit", "value"),
-            ("fit ÷ ceiling", "fit", "ratio"),
+            ("fit ÷ ceiling", "fit", "share"),
             ("calibration ↓", "calibration", "value"),
             ("Fréchet ↓", "frechet", "value"),
             ("stride", "stride", "value"),
@@ -219,6 +220,7 @@ def main(
     limit: Annotated[int, typer.Option(help="use only this many performances (smoke run)")] = 0,
     per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 12,
     samples: Annotated[int, typer.Option(help="clips per sentence")] = 8,
+    draws: Annotated[int, typer.Option(help="draws of the bootstrap")] = DRAWS,
     seed: int = 0,
     threads: Annotated[int, typer.Option(help="processor threads; 0: all")] = 0,
 ) -> None:
@@ -235,7 +237,7 @@ def main(
     chosen = np.random.default_rng(seed).permutation(len(dev[0]))[: len(judge.sentences)]
     base = shortened(get_config(config), steps)
     scale = coefficient_scale(train[0].frames, base.smallest_scale).numpy()
-    comparison = Comparison(judge, [dev[0].clip(int(i)) for i in chosen], scale, seed)
+    comparison = Comparison(judge, [dev[0].clip(int(i)) for i in chosen], scale, seed, draws)
     workshop = Workshop(base, train, dev, comparison, encoder, runs, samples, seed, limit)
     done = {}
     for number, name in enumerate(names := only or list(VARIANTS), 1):

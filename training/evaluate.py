@@ -34,7 +34,7 @@ from cteg.text import TextEncoder
 from training.common import plain_errors
 from training.data import TextStates, cached_text_states, pad_clips
 from training.evaluation import plots, report
-from training.evaluation.estimates import Counts, Statistic, bootstrap_counts, estimate, over_pairs, ratio
+from training.evaluation.estimates import DRAWS, Counts, Statistic, bootstrap_counts, estimate, over_pairs, ratio
 from training.evaluation.figures import copy_last_references, figures, perplexities, predict_references, spectrum
 from training.evaluation.setting import describe_run
 from training.judge import Judge, seven_readings, text_reading
@@ -166,11 +166,12 @@ class Comparison:
         free: Reference clips that Diversity is compared with, as many as there are sentences.
         scale: (53,) standard deviation of every coefficient over the training data, for CPPL.
         seed: Of samples and bootstrap.
+        draws: Of the bootstrap.
     """
 
-    def __init__(self, judge: Judge, free: list[Frames], scale: NDArray[np.floating], seed: int) -> None:
+    def __init__(self, judge: Judge, free: list[Frames], scale: NDArray[np.floating], seed: int, draws: int) -> None:
         self.judge, self.scale, self.seed = judge, scale, seed
-        self.counts = bootstrap_counts(len(judge.sentences), np.random.default_rng(seed))
+        self.counts = bootstrap_counts(len(judge.sentences), np.random.default_rng(seed), draws)
         self.reference = {**figures(judge, judge.references), "diversity": over_pairs(free)}
         own = with_intervals(self.reference, self.reference, self.counts)
         own.pop("frechet")  # a set's distance from itself is 0 and says nothing
@@ -267,6 +268,7 @@ def main(
     also: Annotated[list[Path] | None, typer.Option(help="further weights folders, named by their run")] = None,
     per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 30,
     samples: Annotated[int, typer.Option(help="clips per sentence")] = 32,
+    draws: Annotated[int, typer.Option(help="draws of the bootstrap")] = DRAWS,
     seed: int = 0,
     threads: Annotated[int, typer.Option(help="processor threads; 0: all")] = 0,
 ) -> None:
@@ -288,7 +290,7 @@ def main(
     rows += [Row(s.name, s, 1.0) for s in drawn_baselines(judge, train, states)]
     chosen = np.random.default_rng(seed).permutation(len(test))[: len(judge.sentences)]
     free = [test.clip(int(i)) for i in chosen]
-    comparison = Comparison(judge, free, model.coefficient_scale.numpy(), seed)
+    comparison = Comparison(judge, free, model.coefficient_scale.numpy(), seed, draws)
     for row in track(rows, "judging systems"):
         comparison.add(row, samples)
     comparison.add_copies()

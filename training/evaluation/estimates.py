@@ -37,7 +37,7 @@ class Estimate:
     margin: float
 
 
-def bootstrap_counts(sentences: int, rng: np.random.Generator, draws: int = DRAWS) -> Counts:
+def bootstrap_counts(sentences: int, rng: np.random.Generator, draws: int) -> Counts:
     """How often each sentence is drawn when S are drawn with replacement: (R, S)."""
     return rng.multinomial(sentences, np.full(sentences, 1 / sentences), size=draws)
 

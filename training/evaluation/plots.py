@@ -108,6 +108,7 @@ def variant_bars(variants: Mapping[str, Any], path: Path) -> None:
         margins = [variants[name][metric]["ratio_margin"] for name in names]
         axes.barh(names, values, xerr=margins, color=colour, alpha=0.8, height=0.65)
         axes.axvline(1, color="#333333", linewidth=0.8)
+        axes.set_xlim(left=0)
         axes.set_title(title, loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     _save(row[0], path)

@@ -22,7 +22,8 @@ NOTHING = "-"
 """Shown where a system has no such figure."""
 
 Column = tuple[str, str, str]
-"""Heading, name of the figure, and whether `value` or `ratio` is shown."""
+"""Heading, name of the figure, and what is shown: `value`; `ratio`, with the reference's row in absolute figures; or
+`share`, the ratio in every row."""
 
 TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     (
@@ -31,7 +32,7 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
         "is the ceiling. Calibration: Jensen-Shannon divergence, in bits, of the mix of feelings over a sentence's "
         "samples from its label distribution (0 best; the reference has few performances per sentence, so its own is "
         "coarse).",
-        (("fit", "fit", "value"), ("fit ÷ ceiling", "fit", "ratio"), ("calibration ↓", "calibration", "value")),
+        (("fit", "fit", "value"), ("fit ÷ ceiling", "fit", "share"), ("calibration ↓", "calibration", "value")),
     ),
     (
         "Fit by feeling",
@@ -108,7 +109,8 @@ def cell(figures: Figures, name: str, kind: str, is_reference: bool) -> str:
     if name not in figures:
         return NOTHING
     found = figures[name]
-    kind = "value" if is_reference or "ratio" not in found else kind
+    is_absolute = kind == "value" or (is_reference and kind == "ratio") or "ratio" not in found
+    kind = "value" if is_absolute else "ratio"
     margin = 0.0 if name in WITHOUT_MARGIN else found.get("margin" if kind == "value" else "ratio_margin", 0.0)
     if margin < 1e-6:
         return number(found[kind])
