@@ -4,8 +4,8 @@ Both heads stand in the same frame: origin between the eyes, y up, z out. What i
 
     scale by the eyes' distance ──► stretch below the eyes until the lips meet ──► bend one face towards the other
 
-Points correspond if they are close, their surfaces face the same way and the jaw holds them alike; the last is what
-tells an upper lip from a lower one. The bending is smooth: neighbours move alike, ever less strictly.
+Points correspond if they are close, their surfaces face the same way and, round the mouth, they belong to the same lip,
+which the jaw's weights tell. The bending is smooth: neighbours move alike, ever less strictly.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ NORMAL_WEIGHT, LIP_WEIGHT = 0.006, 0.02
 """Metres that opposite surfaces (unit normals), and an upper and a lower lip, count as distance."""
 
 LIP_REACH = 0.012
-"""Metres from the middle of the mouth, downwards and upwards, over which lips are told apart. Farther off the weights of
-two heads may differ a lot at the same place of the face."""
+"""Metres below and above the mouth over which lips are told apart. Farther off, the jaw weights of two heads may differ
+a lot at the same place of the face."""
 
-MOUTH_DEPTH = 0.012
-"""Metres behind the foremost point of lower lip and chin from which on a point lies inside the mouth."""
+LIP_GAP = 0.004
+"""Metres within which points are neighbours when the mouth is looked for."""
 
 STIFFNESS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 STEPS_PER_STIFFNESS = 4
@@ -94,14 +94,19 @@ def face_of(rig: Rig, moved: NDArray[np.floating], occlusion: float = VISIBLE) -
 
 
 def lip_line(face: Face) -> NDArray[np.float64]:
-    """Return height and depth (y, z) of the middle of the closed mouth: the top of what the jaw holds in front."""
-    middle = (np.abs(face.points[:, 0]) < 0.006) & (face.points[:, 2] > 0)
-    lower, upper = middle & (face.jaw >= 0.5), middle & (face.jaw < 0.5)
-    if not lower.any() or not upper.any():
-        raise InputError("Cannot find the mouth of the head: its jaw joint holds no part of the face.")
-    lower &= face.points[:, 2] > face.points[lower, 2].max() - MOUTH_DEPTH
-    top = np.flatnonzero(lower)[np.argmax(face.points[lower, 1])]
-    return face.points[top, 1:]
+    """Return height and depth (y, z) of the closed mouth in the middle, and the jaw weight between both lips.
+
+    The mouth is where neighbours differ most in how the jaw holds them: one on the upper lip, one on the lower.
+    """
+    middle = (np.abs(face.points[:, 0]) < 0.006) & (face.points[:, 1] < 0) & (face.points[:, 2] > 0)
+    points, jaw = face.points[middle], face.jaw[middle]
+    pairs = cKDTree(points).query_pairs(LIP_GAP, output_type="ndarray")
+    difference = np.abs(jaw[pairs[:, 0]] - jaw[pairs[:, 1]]) if len(pairs) else np.zeros(1)
+    if difference.max() < 0.2:
+        raise InputError("Cannot find the mouth of the head: its jaw joint does not part the lips.")
+    lips = pairs[difference > 0.8 * difference.max()]
+    between = points[lips].mean(axis=1)
+    return np.array([np.median(between[:, 1]), between[:, 2].max(), jaw[lips].mean()])
 
 
 def register(source: Face, target: Face, eye_ratio: float) -> NDArray[np.float64]:
@@ -113,7 +118,7 @@ def register(source: Face, target: Face, eye_ratio: float) -> NDArray[np.float64
         eye_ratio: Distance of the target's eyes over that of the source's.
     """
     start = source.points * eye_ratio
-    mouth, aim = lip_line(source) * eye_ratio, lip_line(target)
+    mouth, aim = lip_line(source)[:2] * eye_ratio, lip_line(target)[:2]
     below = np.clip(start[:, 1] / mouth[0], 0, None)  # 0 at the eyes, 1 at the lips
     start[:, 1] += below * (aim[0] - mouth[0])
     start[:, 2] += np.clip(below, 0, 1) * (aim[1] - mouth[1])
@@ -127,18 +132,16 @@ def register(source: Face, target: Face, eye_ratio: float) -> NDArray[np.float64
     for stiffness in STIFFNESS:
         solver = splu((sparse.diags(trust) + stiffness * laplacian).tocsc())
         for _ in range(STEPS_PER_STIFFNESS):
-            goal = blend(target, places, source.normals, source.jaw) @ target.points
+            goal = blend(source, target, places) @ target.points
             places = start + solver.solve(trust[:, None] * (goal - start))
     return places
 
 
-def blend(
-    target: Face, places: NDArray[np.float64], normals: NDArray[np.float64], jaw: NDArray[np.float64]
-) -> sparse.csr_matrix:
-    """Return weights (P, N) of the target's points that stand for `places` (P, 3): mostly the nearest of a few."""
-    mouth = lip_line(target)
-    tree = cKDTree(_features(target.points, target.normals, target.jaw, mouth))
-    distance, neighbour = tree.query(_features(places, normals, jaw, mouth), NEIGHBOURS)
+def blend(source: Face, target: Face, places: NDArray[np.float64]) -> sparse.csr_matrix:
+    """Return weights (N, M) of the target's M points that stand for those of `source` at their `places` (N, 3)."""
+    mouth, ours = lip_line(target), lip_line(source)[2]
+    tree = cKDTree(_features(target.points, target.normals, target.jaw - mouth[2], mouth[0]))
+    distance, neighbour = tree.query(_features(places, source.normals, source.jaw - ours, mouth[0]), NEIGHBOURS)
     weight = 1 / (distance + 1e-5) ** 2
     weight /= weight.sum(axis=1, keepdims=True)
     rows = np.repeat(np.arange(len(places)), NEIGHBOURS)
@@ -169,8 +172,15 @@ def _joint(rig: Rig, name: str) -> int:
     return rig.joint_names.index(name)
 
 
-def _features(points: NDArray, normals: NDArray, jaw: NDArray, mouth: NDArray) -> NDArray[np.float64]:
-    """Return (N, 7) coordinates in which corresponding points are close: place, direction, which lip."""
-    is_near = np.exp(-(((points[:, 1] - mouth[0]) / LIP_REACH) ** 2))
-    lip = np.clip((jaw - 0.5) * 3, -0.5, 0.5) * is_near
+def _features(points: NDArray, normals: NDArray, side: NDArray, mouth: float) -> NDArray[np.float64]:
+    """Return (N, 7) coordinates in which corresponding points are close: place, direction, which lip.
+
+    Args:
+        points: (N, 3).
+        normals: (N, 3).
+        side: (N,) jaw weight less that between the lips: positive on the lower lip.
+        mouth: Height of the mouth.
+    """
+    is_near = np.exp(-(((points[:, 1] - mouth) / LIP_REACH) ** 2))
+    lip = np.clip(side * 3, -0.5, 0.5) * is_near
     return np.concatenate([points, normals * NORMAL_WEIGHT / 2, lip[:, None] * LIP_WEIGHT], axis=1)

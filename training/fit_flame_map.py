@@ -69,7 +69,7 @@ def fit_map(flame: Rig, head: Rig) -> Fit:
     source = face_of(flame, np.linalg.norm(flame_motion, axis=2).max(axis=0))
     target = face_of(head, np.linalg.norm(open_motion, axis=2).max(axis=0), HALF_HIDDEN)
     places = register(source, target, eye_distance(head) / eye_distance(flame))
-    bind = blend(target, places, source.normals, source.jaw)
+    bind = blend(source, target, places)
     turn = similarity(source.points, places, source.area)
     gap = np.sqrt(np.average(((bind @ target.points - places) ** 2).sum(axis=1), weights=source.area))
     shapes = _sample(open_motion, target, bind)
