@@ -26,8 +26,8 @@ FOOTER = """
   on published studies of facial action (FACS) with mouth motion cut from real captures; the heads come from MakeHuman.
   Neither EmoAva nor FLAME went into it.</p>
   <p><strong>What is kept.</strong> A rating is stored with the head you saw and a random number of your browser, no
-  name, no address; the sentence itself only if you tick the box. The latest performances stay in the server's memory for
-  a while, so that you can take them away.</p>
+  name, no address; the sentence itself only if you tick the box. The latest performances stay in the server's memory
+  for a while, so that you can take them away.</p>
 </footer>
 """
 
