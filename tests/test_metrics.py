@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import linalg
+from scipy import linalg, stats
 from scipy.stats import norm
 
 from cteg import metrics
@@ -135,3 +135,21 @@ def test_copy_last_repeats_the_frame_before_each_stretch():
     clip = np.arange(7.0)[:, None] * np.ones(53)
     assert metrics.copy_last(clip, 1, -np.ones(53))[:, 0].tolist() == [-1, 0, 1, 2, 3, 4, 5]
     assert metrics.copy_last(clip, 3, -np.ones(53))[:, 0].tolist() == [-1, -1, -1, 2, 2, 2, 5]
+
+
+def test_distance_of_lengths_is_how_far_they_must_be_moved():
+    assert metrics.length_distance([10, 20], [20, 10]) == 0
+    assert metrics.length_distance([10, 20], [13, 23]) == pytest.approx(3)
+    assert metrics.length_distance([10, 10, 40], [10]) == pytest.approx(10)
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(20, 200, 50), rng.integers(40, 120, 80)
+    assert metrics.length_distance(first, second) == pytest.approx(stats.wasserstein_distance(first, second))
+
+
+def test_clusters_are_counted_at_any_scale():
+    rng = np.random.default_rng(0)
+    centres = np.eye(7) * 10
+    means = (centres[:, None] + rng.normal(0, 0.3, (7, 30, 7))).reshape(-1, 7)
+    assert metrics.latent_clusters(means) == 7
+    assert metrics.latent_clusters(1e-3 * means + 5) == 7
+    assert metrics.latent_clusters(means, distance=3.0) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ def describe_command(module: str, options: Mapping[str, Any]) -> str:
             if item is None:
                 continue
             shown = item.name if isinstance(item, Path) and item.is_absolute() else item
-            words.append(f"--{name.replace('_', '-')} {shown}")
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(shown))}")
     return " ".join(words)
 
 
