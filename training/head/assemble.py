@@ -9,7 +9,7 @@ from cteg import layout
 from cteg.face.rig import Rig, vertex_normals
 from training.head import creases, paint, sculpt
 from training.head.brows import brow, lashes
-from training.head.eyes import catchlights, gaze_joint, iris, shade_white, sphere_fit, tear_duct, white
+from training.head.eyes import catchlights, gaze_joint, iris, shade_white, socket, sphere_fit, tear_duct, white
 from training.head.hair import CUTS, hair
 from training.head.identities import DEFAULT, Identity, rgb
 from training.head.lids import Eye, lid_joint, measure_opening
@@ -71,6 +71,7 @@ def build(files: SourceFiles, row: Identity = DEFAULT) -> Rig:
         shade_white(ball, eye, opening)
         parts += [
             ball,
+            socket(eye, palette.skin),
             iris(eye, palette.iris),
             catchlights(eye),
             tear_duct(eye, opening),
@@ -148,9 +149,9 @@ def face_scale(rest: NDArray, reference: NDArray, place: NDArray) -> NDArray[np.
 
 
 def in_socket(place: NDArray[np.float64], normals: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which points (V, 3), millimetres, line an eye's socket or the inner side of a lid: never seen."""
+    """Return which points (V, 3), millimetres, line an eye's socket or the inner side of a lid; see `eyes.socket`."""
     arms = place[:, None] - eyes  # (V, 2 eyes, 3)
-    distance, height, ahead = np.linalg.norm(arms, axis=2), np.abs(arms[:, :, 1]), arms[:, :, 2]
+    distance, height, ahead = np.linalg.norm(arms, axis=2), arms[:, :, 1], arms[:, :, 2]
     socket = ((distance < 15.9) & (ahead < -1.0)) | ((distance < 17.0) & (ahead < -4.0))
     faces_eye = (arms * normals[:, None]).sum(axis=2) < -0.35 * distance
     lining = (distance < 17.5) & faces_eye & ((height > 5.0) | (ahead < -1.0))

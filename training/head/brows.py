@@ -22,7 +22,7 @@ BROW_COVER = np.array([0.0, 0.95, 1.0, 0.95, 0.0])
 BROW_RISE = np.array([-0.4, 0.3, 0.5, 0.3, -0.4])
 """Height of that strip over the skin in millimetres; the borders lie in the skin, so that none stands off."""
 
-BROW_HAIRS = 120
+BROW_HAIRS = 110
 BROW_SEED = 11
 HAIR_LENGTH, HAIR_WIDTH, HAIR_RISE = 6.2, 0.85, 0.75
 """Millimetres of one hair: length, width at its root, height of its tip over the skin."""

@@ -9,7 +9,7 @@ from cteg import layout
 from training.head.lids import Eye, Opening
 from training.head.part import Joint, Part, grid_triangles
 
-WHITE_SECTORS = 28
+WHITE_SECTORS = 24
 WHITE_RINGS = np.array([0.0, 14.0, 28.0, 40.0, 50.0, 60.0, 72.0, 88.0, 112.0])
 """Degrees from the front of the rings of the white, whose paint follows the lids' shadow."""
 
@@ -17,6 +17,13 @@ SCLERA = np.array([243, 239, 234])
 SCLERA_EDGE = np.array([226, 192, 180])
 SHADOW_REACH, SHADOW_DEPTH = 0.0052, 0.62
 """Metres below the upper lid over which its shadow fades, and how much of the light it takes at the lid."""
+
+SOCKET_RINGS, SOCKET_SECTORS = np.array([62.0, 82.0, 104.0, 130.0, 160.0]), 16
+SOCKET_SIZE = 1.09
+"""The shell behind the lids: degrees of its rings from the front, sectors, radius over the eyeball's."""
+
+SOCKET_SHADE = np.array([0.62, 0.45, 0.42])
+"""Factor on the colour of the skin."""
 
 SECTORS = 32
 IRIS_DEPTH = 0.5
@@ -84,6 +91,19 @@ def white(eye: Eye) -> Part:
         color=SCLERA * (1 - edge) + SCLERA_EDGE * edge,
         gloss=np.ones(count),
         occlusion=np.ones(count),
+    )
+
+
+def socket(eye: Eye, skin: NDArray[np.float64]) -> Part:
+    """Return a dark shell behind the lids that faces the eyeball: one sees it past its edge in a corner of the eye."""
+    directions = _cap(SOCKET_RINGS, SOCKET_SECTORS)
+    count = len(directions)
+    return Part(
+        vertices=eye.centre + SOCKET_SIZE * eye.radius * directions,
+        triangles=grid_triangles(len(SOCKET_RINGS), SOCKET_SECTORS, closed=True),
+        color=np.repeat(SOCKET_SHADE * skin[None], count, axis=0),
+        gloss=np.full(count, 0.1),
+        occlusion=np.full(count, 0.35),
     )
 
 

@@ -50,7 +50,7 @@ CROWN = np.array([0.0, 0.93, -0.37])
 SCALP_COLUMNS, SCALP_SHARES = 96, np.linspace(0.02, 1.06, 18)
 """The scalp is sampled on this grid of azimuths and shares."""
 
-CAP_COLUMNS, CAP_SHARES = 44, np.array([0.04, 0.17, 0.3, 0.43, 0.55, 0.66, 0.76, 0.86, 0.94, 1.0])
+CAP_COLUMNS, CAP_SHARES = 36, np.array([0.04, 0.17, 0.3, 0.43, 0.55, 0.66, 0.76, 0.86, 0.94, 1.0])
 CAP_RISE, CAP_TOP, CAP_EDGE = 4.2, 9.0, -1.2
 """Millimetres of the cap over the scalp at the sides and on top, and of its edge, which lies in the skin."""
 
