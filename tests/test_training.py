@@ -12,8 +12,11 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import cteg
-from tests.models import small_encoder
+from cteg.checkpoint import save_pretrained
+from tests.models import small_encoder, small_model
 from training import (
+    ablate,
+    baselines,
     evaluate,
     evaluate_text,
     motion_classifier,
@@ -140,12 +143,96 @@ def test_pipeline_ends_in_weights_that_load_and_perform(corpus, tmp_path, monkey
     first, best = (float(word) for word in re.findall(r"-?\d+\.\d+", printed.splitlines()[-1]))
     assert best <= first
     assert cteg.load(tmp_path / "refitted").generate("I love it", samples=1)[0].weights == "refitted"
-    result = run(
-        evaluate, "--weights", out / "weights", "--performances", corpus / "performances", "--per-group", 1,
-        "--classifier", corpus / "classifier.safetensors", "--out", tmp_path / "figures.json",
-    )  # fmt: skip
-    assert "temperature 1.0" in result
-    assert json.loads((tmp_path / "figures.json").read_text())["weights"] == "run"
+    listener = ("--encoder", corpus / "encoder/text_encoder", "--out", tmp_path / "listener", "--config", "tiny")
+    run(baselines, "--performances", corpus / "performances", *listener)
+    shared = ("--performances", corpus / "performances", "--classifier", corpus / "classifier.safetensors")
+    systems = ("--lm-listener", tmp_path / "listener", "--deterministic", out / "weights", "--also", out / "weights")
+    small = ("--per-group", 1, "--samples", 2, "--draws", 4, "--out", tmp_path / "docs")
+    run(evaluate, "--weights", out / "weights", *shared, *systems, *small)
+    results = json.loads((tmp_path / "docs/results.json").read_text())
+    assert results["weights"] == "run"
+    expected = "reference, labels, other words, what the text encoder reads, CTEG, run, deterministic transformer, "
+    expected += "LM-Listener, nearest text, random clip, shuffled frames, mean face, copy-last, 1 frame"
+    page = (tmp_path / "docs/results.md").read_text()
+    assert all(f"| {name}" in page for name in re.split(", (?!other|1)", expected))
+    assert str(tmp_path) not in page
+    drawn = {path.name for path in (tmp_path / "docs/figures").iterdir()}
+    assert drawn == {f"results_{name}.png" for name in ("temperature", "spectrum", "lengths")}
+
+
+def test_systems_that_know_another_text_encoder_are_refused(corpus, tmp_path):
+    encoder = small_encoder()
+    model = small_model(text_size=encoder.size)
+    for name, seed in (("a", 0), ("b", 1)):
+        torch.manual_seed(seed)
+        encoder.label_head.weight.data.normal_()
+        save_pretrained(model, encoder, tmp_path / name, name)
+    shared = ("--performances", corpus / "performances", "--classifier", corpus / "classifier.safetensors")
+    with pytest.raises(AssertionError, match="another text encoder"):
+        run(evaluate, "--weights", tmp_path / "a", *shared, "--out", tmp_path, "--also", tmp_path / "b")
+
+
+def test_a_resumed_baseline_follows_the_unbroken_one(corpus, tmp_path, monkeypatch):
+    arguments = ("--performances", corpus / "performances", "--encoder", corpus / "encoder/text_encoder")
+    arguments += ("--config", "tiny", "--log-every", 1)
+    run(baselines, *arguments, "--out", tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    for stage in (baselines.MotionStage, baselines.LanguageStage):
+        losses = stage.losses
+
+        def losses_then_die(self, step, rng, losses=losses):
+            if step == 2:
+                raise KilledError
+            return losses(self, step, rng)
+
+        monkeypatch.setattr(stage, "losses", losses_then_die)
+        with pytest.raises(AssertionError, match="KilledError"):
+            run(baselines, *arguments, "--save-every", 1, "--out", tmp_path / "cut")
+        monkeypatch.setattr(stage, "losses", losses)
+    run(baselines, *arguments, "--save-every", 1, "--out", tmp_path / "cut")
+    logs = [
+        [json.loads(line) for line in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("whole", "cut")
+    ]
+    assert len(logs[0]) == 8
+    for whole, cut in zip(*logs, strict=True):
+        assert whole.pop("stage") == cut.pop("stage")
+        assert whole == pytest.approx(cut, rel=1e-4)
+    with pytest.raises(AssertionError, match="another configuration"):
+        run(baselines, *arguments, "--out", tmp_path / "cut", "--seed", 1)
+
+
+def test_ablations_train_what_is_missing_and_keep_what_is_there(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(CONFIGS, "tiny", with_text_size(CONFIGS["tiny"]))
+    arguments = (
+        *("--performances", corpus / "performances", "--encoder", corpus / "encoder/text_encoder"),
+        *("--classifier", corpus / "classifier.safetensors", "--runs", tmp_path / "runs", "--out", tmp_path / "docs"),
+        *("--config", "tiny", "--steps", 2, "--per-group", 1, "--samples", 2, "--draws", 4),
+    )
+    trained = []
+    train_on = ablate.run
+    monkeypatch.setattr(
+        ablate, "run", lambda *args, **kwargs: trained.append(args[4].name) or train_on(*args, **kwargs)
+    )
+    noisy, unguided = ("--only", "output noise 0.5"), ("--only", "no target-guided loss")
+    run(ablate, *arguments, *noisy)
+    assert trained == ["base"]  # noise is added to the base's own weights
+    run(ablate, *arguments, "--only", "base", *unguided, *noisy)
+    assert trained == ["base", "no_target_guided_loss"]
+    results = json.loads((tmp_path / "docs/ablations.json").read_text())
+    assert list(results["variants"]) == ["base", "no target-guided loss", "output noise 0.5"]
+    assert len(results["variants"]["base"]["divergence"]) == 2
+    jerk = {name: variant["figures"]["jerk"]["value"] for name, variant in results["variants"].items()}
+    assert jerk["output noise 0.5"] > jerk["base"]
+    drawn = {path.name for path in (tmp_path / "docs/figures").iterdir()}
+    assert drawn == {"ablations_variants.png", "ablations_divergence.png"}
+    assert "| output noise 0.5 |" in (tmp_path / "docs/ablations.md").read_text()
+    with pytest.raises(AssertionError, match="made with other settings"):
+        run(ablate, *arguments, *noisy, "--seed", 5)
+    with pytest.raises(AssertionError, match="There is no variant 'nothing'"):
+        run(ablate, *arguments, "--only", "nothing")
 
 
 def with_text_size(config: TrainConfig) -> TrainConfig:

@@ -253,8 +253,8 @@ def rate(config: BaselineConfig, step: int, steps: int) -> float:
     return config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
 
 
-def run(stage: Stage, config: BaselineConfig, out: Path, seed: int, save_every: int, log_every: int) -> None:
-    """Train a stage to its end, from its last checkpoint if there is one."""
+def run(stage: Stage, config: BaselineConfig, out: Path, seed: int, save_every: int, log_every: int) -> bool:
+    """Train a stage to its end, from its last checkpoint if there is one; returns whether there was anything to do."""
     optimizer = torch.optim.AdamW(stage.module.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.01)
     path, done = out / f"{stage.name}_checkpoint.safetensors", 0
     saved = load_checkpoint(path)
@@ -283,6 +283,7 @@ def run(stage: Stage, config: BaselineConfig, out: Path, seed: int, save_every: 
             state: dict[str, Any] = {"step": step + 1, "module": stage.module.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "extra": stage.extra_state()}
             save_checkpoint(path, state)
+    return done < stage.steps
 
 
 def settle(config: BaselineConfig, out: Path, seed: int) -> None:
@@ -327,9 +328,10 @@ def main(
     motion = MotionStage(settings, train, usable)
     language = LanguageStage(settings, train, states, motion.module, usable, seed)
     for stage in (motion, language):
-        run(stage, settings, out, seed, save_every, log_every)
+        is_new = run(stage, settings, out, seed, save_every, log_every)
         figures = stage.held_out(dev, dev_states)
-        append_json_line(out / "log.jsonl", {"stage": stage.name, **figures})
+        if is_new:
+            append_json_line(out / "log.jsonl", {"stage": stage.name, **figures})
         typer.echo(f"{stage.name}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     save_lm_listener(motion.module, language.module, out)
 

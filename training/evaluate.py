@@ -143,6 +143,8 @@ def with_intervals(
     written = {}
     for name, statistic in found.items():
         plain = estimate(statistic, counts)
+        if not np.isfinite(plain.value):
+            continue  # such as the jerk of clips that all end after three frames
         written[name] = {"value": plain.value, "margin": plain.margin}
         if name in reference and name not in ABSOLUTE:
             divided = estimate(ratio(statistic, reference[name]), counts)

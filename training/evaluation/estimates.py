@@ -43,9 +43,11 @@ def bootstrap_counts(sentences: int, rng: np.random.Generator, draws: int) -> Co
 
 
 def estimate(statistic: Statistic, counts: Counts) -> Estimate:
-    """Figure and margin, from bootstrap counts (R, S)."""
-    drawn = [statistic(row) for row in counts]
-    return Estimate(statistic(np.ones(counts.shape[1], dtype=np.int64)), float(NORMAL_95 * np.nanstd(drawn)))
+    """Figure and margin, from bootstrap counts (R, S); draws in which the figure is not defined do not count."""
+    drawn = np.array([statistic(row) for row in counts])
+    drawn = drawn[np.isfinite(drawn)]
+    margin = NORMAL_95 * drawn.std() if len(drawn) else 0.0
+    return Estimate(statistic(np.ones(counts.shape[1], dtype=np.int64)), float(margin))
 
 
 def ratio(first: Statistic, second: Statistic) -> Statistic:
