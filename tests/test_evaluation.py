@@ -14,8 +14,8 @@ from cteg.emotion import SEVEN, MotionClassifier
 from cteg.model.config import CTEGConfig
 from tests.models import sentence, small_model
 from training.configs import CONFIGS
-from training.evaluate import Comparison, Row, latent_clusters
 from training.evaluation import report
+from training.evaluation.comparison import Comparison, Row, latent_clusters
 from training.evaluation.estimates import bootstrap_counts, estimate, of_clips, over_pairs, ratio, weighted_mean
 from training.evaluation.figures import copy_last_references, figures, perplexities, predict_references
 from training.evaluation.setting import describe_command

@@ -30,10 +30,10 @@ from cteg.model.cteg import CTEG
 from training.common import plain_errors
 from training.configs import TrainConfig, get_config
 from training.data import TextStates, cached_text_states
-from training.evaluate import Comparison, Row, describe_corpus, latent_clusters
 from training.evaluation import plots, report
+from training.evaluation.comparison import Comparison, Row, latent_clusters
 from training.evaluation.estimates import DRAWS
-from training.evaluation.setting import describe_run
+from training.evaluation.setting import describe_corpus, describe_run
 from training.judge import Judge
 from training.performance.store import Performances, load_performances
 from training.train import run

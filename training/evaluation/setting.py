@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import shlex
@@ -24,6 +25,16 @@ def describe_command(module: str, options: Mapping[str, Any]) -> str:
             shown = item.name if isinstance(item, Path) and item.is_absolute() else item
             words.append(f"--{name.replace('_', '-')} {shlex.quote(str(shown))}")
     return " ".join(words)
+
+
+def describe_corpus(folder: Path) -> str:
+    """Name of the corpus, and its size where its `meta.json` says it."""
+    path = folder / "meta.json"
+    if not path.is_file():
+        return folder.name
+    counts = json.loads(path.read_text())["counts"]
+    sizes = [f"{split} {one['sentences']:,} ({one['performances']:,} performances)" for split, one in counts.items()]
+    return f"{folder.name}, sentences: " + ", ".join(sizes)
 
 
 def describe_hardware() -> str:
