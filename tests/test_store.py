@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_turns_ratings_off(tmp_path, rater):
 
 
 def test_a_failed_write_says_so_and_stores_nothing(store, settings, rater, monkeypatch):
-    monkeypatch.setattr("cteg.study.store.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("cteg.study.database.BUSY_SECONDS", 0.1)
     (token,) = store.register(rater, [clip()])
     store.close()
     lock = sqlite3.connect(settings.database_file, isolation_level=None)

@@ -1,15 +1,20 @@
 """The tables of the ratings, and the rows as plain objects.
 
-    clips ──< ratings        one clip as one rater saw it; each score, change or withdrawal is a row of its own
+    clips ──< ratings                    play: one clip as one rater saw it; each score, change or withdrawal is a row
+    study_sittings ──< study_trials ──1 study_votes     the blind study: a rater's visit, its pages, their answers
+                   └─< study_events                     what happened on the pages, appended and never changed
+    study_shards ──< study_shard_records                what was sent to the Hub, `cteg.study.hub`
+    study_withdrawals                                   raters who took back what had been sent
 
-Ratings are events: nothing is updated or overwritten, the event with the highest `sequence` is a rater's present
-opinion of a clip and a score of NULL withdraws it. `mode` keeps ratings of the app (`play`) apart from those of the
-blind study (`study`), whose trials will point at the same two tables. Times are ISO 8601 in UTC, as text, so that they
-read and sort the same in every database.
+Play ratings are events: nothing is updated or overwritten, the event with the highest `sequence` is a rater's present
+opinion of a clip and a score of NULL withdraws it. A study trial is answered once: its vote is unique by trial and by
+place in the sitting. The two never meet: `mode` says `play` for the first, and the study has tables of its own. Times
+are ISO 8601 in UTC, as text, so that they read and sort the same in every database.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -28,7 +33,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MODES = ("play", "study")
 
 metadata = MetaData()
@@ -82,8 +87,143 @@ ratings = Table(
 )
 
 
-UPGRADES: dict[int, tuple[str, ...]] = {2: ("ALTER TABLE ratings ADD COLUMN head VARCHAR(80) NOT NULL DEFAULT ''",)}
-"""Statements that bring a database of the version before to the version that is their key."""
+SIDES = ("left", "right", "equal", "cannot_tell")
+"""Answers to a comparison."""
+
+COMPARISONS = ("practice", "pair", "repeat", "check")
+KINDS = (*COMPARISONS, "set", "single")
+"""Kinds of trials: two clips compared (to practise, for real, again with sides swapped, with a told answer), two sets
+of clips compared, one clip rated."""
+
+TROUBLE = "trouble"
+"""Flag of a vote whose clips could not be played: kept, never counted."""
+
+
+def _among(column: str, values: tuple[str, ...]) -> str:
+    return f"({column} IN ({', '.join(repr(value) for value in values)}))"
+
+
+study_sittings = Table(
+    "study_sittings",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("study", String(64), nullable=False),
+    Column("rater", String(32), nullable=False),
+    Column("consent", String(20), nullable=False),
+    Column("device", String(20), nullable=False),
+    Column("app_version", String(40), nullable=False),
+    Column("created", String(32), nullable=False),
+    UniqueConstraint("study", "rater", name="one_sitting_per_rater"),
+)
+
+study_trials = Table(
+    "study_trials",
+    metadata,
+    Column("token", String(64), primary_key=True),
+    Column("sitting", String(32), ForeignKey("study_sittings.id", ondelete="CASCADE"), nullable=False),
+    Column("place", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("sentence", String(16), nullable=False),
+    Column("left_condition", String(80), nullable=False),
+    Column("right_condition", String(80), nullable=False),
+    Column("left_clips", String(200), nullable=False),
+    Column("right_clips", String(200), nullable=False),
+    Column("expected", String(12)),
+    Column("repeats", SmallInteger),
+    Column("longest", Float, nullable=False),
+    Column("created", String(32), nullable=False),
+    Column("shown", String(32)),
+    Column("deadline", String(32)),
+    Column("claimed", String(32)),
+    UniqueConstraint("sitting", "place", "attempt", name="one_trial_per_attempt"),
+    CheckConstraint(_among("kind", KINDS), name="known_trial_kind"),
+)
+
+study_votes = Table(
+    "study_votes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("trial", String(64), ForeignKey("study_trials.token", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("sitting", String(32), ForeignKey("study_sittings.id", ondelete="CASCADE"), nullable=False),
+    Column("place", SmallInteger, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("fit", String(12)),
+    Column("natural", String(12)),
+    Column("variety", String(12)),
+    Column("score", SmallInteger),
+    Column("check_state", String(8)),
+    Column("seconds", Float, nullable=False),
+    Column("plays", Integer, nullable=False),
+    Column("seeks", Integer, nullable=False),
+    Column("flag", String(20), nullable=False, server_default=""),
+    Column("app_version", String(40), nullable=False),
+    Column("created", String(32), nullable=False),
+    UniqueConstraint("sitting", "place", name="one_vote_per_place"),
+    CheckConstraint("score BETWEEN 1 AND 5", name="study_score_from_1_to_5"),
+    *(CheckConstraint(_among(name, SIDES), name=f"known_{name}") for name in ("fit", "natural", "variety")),
+    CheckConstraint(_among("check_state", ("passed", "failed", "unknown")), name="known_check_state"),
+    CheckConstraint(
+        f"flag = '{TROUBLE}' OR ({_among('kind', COMPARISONS)} AND fit IS NOT NULL AND natural IS NOT NULL)"
+        " OR (kind = 'set' AND variety IS NOT NULL) OR (kind = 'single' AND score IS NOT NULL)",
+        name="answered_or_flagged",
+    ),
+)
+
+study_events = Table(
+    "study_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("sitting", String(32), ForeignKey("study_sittings.id", ondelete="CASCADE"), nullable=False),
+    Column("trial", String(64)),
+    Column("kind", String(20), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Index("events_by_trial", "trial"),
+    Index("events_by_sitting", "sitting"),
+)
+
+study_shards = Table(
+    "study_shards",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("uploaded", String(32)),
+)
+
+study_shard_records = Table(
+    "study_shard_records",
+    metadata,
+    Column("kind", String(10), primary_key=True),
+    Column("record", String(32), primary_key=True),
+    Column("shard", String(32), ForeignKey("study_shards.id", ondelete="CASCADE"), nullable=False),
+    Index("records_by_shard", "shard"),
+)
+
+study_withdrawals = Table(
+    "study_withdrawals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("rater", String(16), nullable=False),
+    Column("created", String(32), nullable=False),
+)
+
+UPGRADES: dict[int, tuple[str, ...]] = {
+    2: ("ALTER TABLE ratings ADD COLUMN head VARCHAR(80) NOT NULL DEFAULT ''",),
+    3: (),  # the tables of the study
+}
+"""Statements that bring a database of the version before to the version that is their key; new tables are made before.
+"""
+
+
+def pseudonym(rater: str) -> str:
+    """Return the name under which a rater is known outside of the server: 16 hexadecimal digits.
+
+    The rater's own id is what proves to the server that someone is this rater, so it never leaves it; it is random with
+    128 bits, so it cannot be found from its hash.
+    """
+    return hashlib.sha256(f"cteg rater {rater}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -136,3 +276,71 @@ class Receipt:
     id: str
     sequence: int
     score: int | None
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One vote of the blind study with the trial that it answers, as statistics and exports see it.
+
+    Attributes:
+        id: Random id of the vote, 32 hexadecimal digits.
+        study: Id of the stimulus set.
+        rater: Pseudonym of the rater, 16 hexadecimal digits.
+        device: `desktop`, `tablet`, `phone` or `unknown`.
+        consent: Version of the consent text.
+        place: Place in the sitting, from 0.
+        attempt: How often the page was shown, from 1.
+        kind: One of `KINDS`.
+        sentence: Id of the sentence.
+        left_condition: What made the clip or set on the left; the only one of a `single`.
+        right_condition: The same for the right; empty for a `single`.
+        left_clips: Ids of its clips, joined by commas.
+        right_clips: The same for the right.
+        expected: Answer that a `check` told the rater to give.
+        repeats: Place of the trial that a `repeat` repeats.
+        fit: Which face shows the feeling better, one of `SIDES`.
+        natural: Which movement looks more natural, one of `SIDES`.
+        variety: Which set varies more while still fitting, one of `SIDES`.
+        score: How well the face fits, 1...5.
+        check_state: `passed`, `failed` or `unknown` for a `check`.
+        seconds: Time that the page was visible.
+        plays: Times that a clip was started.
+        seeks: Times that the rater moved within a clip.
+        flag: `trouble` where the clips could not be played; empty otherwise.
+        longest: Length of the longest clip of the page in seconds.
+        app_version: Version of CTEG.
+        created: Time of the vote, ISO 8601 in UTC.
+    """
+
+    id: str
+    study: str
+    rater: str
+    device: str
+    consent: str
+    place: int
+    attempt: int
+    kind: str
+    sentence: str
+    left_condition: str
+    right_condition: str
+    left_clips: str
+    right_clips: str
+    expected: str | None
+    repeats: int | None
+    fit: str | None
+    natural: str | None
+    variety: str | None
+    score: int | None
+    check_state: str | None
+    seconds: float
+    plays: int
+    seeks: int
+    flag: str
+    longest: float
+    app_version: str
+    created: str
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the clips could be played."""
+        return self.flag != TROUBLE

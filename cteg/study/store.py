@@ -2,45 +2,39 @@
 
 A clip that is shown gets an unguessable token, bound to the rater it was made for; a rating is accepted only for such a
 token and such a rater. Each call is one transaction, so a rating is stored whole or not at all, and a call that returns
-has been written to disk. SQLite runs in WAL mode with full synchronisation; writers take the lock at the start of their
-transaction, so concurrent writers queue instead of failing.
+has been written to disk. The ratings of the blind study lie in the same database, see `cteg.study.ballot`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import IntegrityError
 
 from cteg.clip import Clip
 from cteg.errors import InputError, StudyError
 from cteg.settings import Settings
 from cteg.study import models
-from cteg.study.models import Rating, Receipt
+from cteg.study.database import Clock, Database, utc_now
+from cteg.study.models import Rating, Receipt, pseudonym
 
 logger = logging.getLogger(__name__)
 
-BUSY_SECONDS = 5
-"""How long a writer waits for another one before it gives up."""
-
 NOT_SAVED = "Not saved, please try again."
-SQLITE_DAMAGE = ("file is not a database", "malformed", "disk image", "file is encrypted")
 IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 
 
 class Store:
     """Ratings in a database; connects on first use and again after a failure.
+
+    Attributes:
+        database: The database, for whatever else is kept in it.
+        app_version: Stored with every row.
 
     Args:
         settings: Names the database and the data folder.
@@ -48,15 +42,10 @@ class Store:
         clock: Gives the present time; handed in so that tests can set it.
     """
 
-    def __init__(
-        self, settings: Settings, app_version: str = "", clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
-        self._settings = settings
-        self._app_version = app_version
-        self._clock = clock
-        self._engine: sa.Engine | None = None
-        self._refusal: str | None = None
-        self._lock = threading.Lock()
+    def __init__(self, settings: Settings, app_version: str = "", clock: Clock = utc_now) -> None:
+        self.database = Database(settings, clock)
+        self.app_version = app_version
+        self._begin = self.database.begin
 
     def check(self) -> None:
         """Make sure that ratings can be written.
@@ -85,7 +74,7 @@ class Store:
             StudyError: The clips could not be stored.
         """
         check_identifier(rater, "rater")
-        run, created = secrets.token_hex(16), self._now()
+        run, created = secrets.token_hex(16), self.database.now()
         rows = [
             {
                 "token": secrets.token_urlsafe(24),
@@ -99,7 +88,7 @@ class Store:
                 "seed": clip.seed,
                 "temperature": float(clip.temperature),
                 "frames": len(clip),
-                "app_version": self._app_version,
+                "app_version": self.app_version,
                 "created": created,
             }
             for sample, clip in enumerate(clips)
@@ -173,19 +162,41 @@ class Store:
             return [Rating(**row) for row in connection.execute(query).mappings()]
 
     def forget(self, rater: str) -> int:
-        """Delete everything that was stored about a rater and return the number of rating events deleted."""
+        """Delete everything that was stored about a rater, the blind study included, and return how many ratings.
+
+        Rows that were uploaded are known outside by the rater's pseudonym; a withdrawal follows them.
+        """
         check_identifier(rater, "rater")
+        ratings, clips, sittings = models.ratings, models.clips, models.study_sittings
+        sitting = sa.select(sittings.c.id).where(sittings.c.rater == rater)
+        votes, trials, events = models.study_votes, models.study_trials, models.study_events
+        gone = [sa.select(ratings.c.id).where(ratings.c.rater == rater)]
+        gone += [sa.select(votes.c.id).where(votes.c.sitting.in_(sitting))]
         with self._begin("The ratings could not be deleted, please try again.") as connection:
-            gone = connection.execute(models.ratings.delete().where(models.ratings.c.rater == rater)).rowcount
-            connection.execute(models.clips.delete().where(models.clips.c.rater == rater))
-        return gone
+            ids = [row.id for query in gone for row in connection.execute(query)]
+            self._withdraw(connection, rater, ids)
+            connection.execute(ratings.delete().where(ratings.c.rater == rater))
+            connection.execute(clips.delete().where(clips.c.rater == rater))
+            for table in (votes, events, trials):
+                connection.execute(table.delete().where(table.c.sitting.in_(sitting)))
+            connection.execute(sittings.delete().where(sittings.c.rater == rater))
+            if self.database.log is not None:
+                self.database.log.forget(rater)
+        return len(ids)
 
     def close(self) -> None:
         """Close all connections; the next call opens the database again."""
-        with self._lock:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
+        self.database.close()
+
+    def _withdraw(self, connection: sa.Connection, rater: str, ids: list[str]) -> None:
+        """Note that uploaded rows of a rater are withdrawn; forget that rows which never left were to be uploaded."""
+        records, shards = models.study_shard_records, models.study_shards
+        mine = records.c.record.in_(ids)
+        tried = sa.select(records.c.shard).join(shards).where(mine & (shards.c.attempts > 0))
+        if connection.execute(tried.limit(1)).first() is not None:
+            row = {"id": secrets.token_hex(16), "rater": pseudonym(rater), "created": self.database.now()}
+            connection.execute(models.study_withdrawals.insert(), row)
+        connection.execute(records.delete().where(mine))
 
     def _append(self, connection: sa.Connection, event: dict) -> Receipt:
         """Add `event` after the rater's latest one, unless it says nothing new."""
@@ -207,89 +218,11 @@ class Store:
         if latest is not None and (latest.score, latest.text) == (event["score"], event["text"]):
             return Receipt(latest.id, latest.sequence, latest.score)
         sequence = 1 if latest is None else latest.sequence + 1
-        stamp = {"mode": clip.mode, "sequence": sequence, "app_version": self._app_version, "created": self._now()}
-        connection.execute(table.insert(), {**event, **stamp})
+        stamp = {"mode": clip.mode, "sequence": sequence, "app_version": self.app_version, "created": self.database.now()}
+        row = {**event, **stamp}
+        connection.execute(table.insert(), row)
+        self.database.seal(event["rater"], [(models.clips, dict(clip._mapping)), (table, row)])
         return Receipt(event["id"], sequence, event["score"])
-
-    @contextmanager
-    def _begin(self, refusal: str) -> Iterator[sa.Connection]:
-        """Open a transaction; turn any failure of the database into a `StudyError` with the sentence `refusal`."""
-        try:
-            with self._connected().begin() as connection:
-                yield connection
-        except IntegrityError:
-            raise
-        except (SQLAlchemyError, OSError) as error:
-            logger.error("ratings database: %s", error)
-            raise StudyError(refusal) from error
-
-    def _connected(self) -> sa.Engine:
-        """Return the engine, creating folder, file and tables on first use."""
-        with self._lock:
-            if self._refusal is not None:
-                raise StudyError(self._refusal)
-            if self._engine is None:
-                engine = self._create_engine()
-                try:
-                    self._prepare(engine)
-                except DatabaseError as error:
-                    engine.dispose()
-                    self._set_aside_if_damaged(error)
-                    raise
-                self._engine = engine
-            return self._engine
-
-    def _create_engine(self) -> sa.Engine:
-        """Return an engine for the configured database."""
-        file = self._settings.database_file
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            url = sa.URL.create("sqlite", database=str(file))
-        else:
-            url = sa.make_url(str(self._settings.database_url))
-        if url.get_backend_name() != "sqlite":
-            return sa.create_engine(url, pool_pre_ping=True)
-        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-        sa.event.listen(engine, "connect", _configure_sqlite)
-        sa.event.listen(engine, "begin", _begin_immediate)
-        return engine
-
-    def _prepare(self, engine: sa.Engine) -> None:
-        """Create the tables in a new database, upgrade an older one, refuse one that a later version wrote."""
-        with engine.begin() as connection:
-            models.metadata.create_all(connection)
-            version = connection.execute(sa.select(sa.func.max(models.schema_versions.c.version))).scalar()
-            if version is None:
-                self._note_version(connection, models.SCHEMA_VERSION)
-            elif version > models.SCHEMA_VERSION:
-                raise StudyError("Ratings are off: the ratings database was written by a newer version of CTEG.")
-            else:
-                for step in range(version + 1, models.SCHEMA_VERSION + 1):
-                    for statement in models.UPGRADES[step]:
-                        connection.exec_driver_sql(statement)
-                    self._note_version(connection, step)
-
-    def _note_version(self, connection: sa.Connection, version: int) -> None:
-        connection.execute(models.schema_versions.insert(), {"version": version, "applied": self._now()})
-
-    def _set_aside_if_damaged(self, error: DatabaseError) -> None:
-        """Move a damaged SQLite file out of the way, unchanged, and take no ratings until the next start."""
-        file = self._settings.database_file
-        if file is None or not any(sign in str(error.orig) for sign in SQLITE_DAMAGE):
-            return
-        aside = file.with_name(f"{file.name}.damaged-{self._clock():%Y%m%dT%H%M%S}")
-        for suffix in ("", "-wal", "-shm"):
-            part = Path(f"{file}{suffix}")
-            if part.exists():
-                os.replace(part, f"{aside}{suffix}")
-        logger.error("the ratings database %s is damaged and was set aside as %s", file, aside)
-        self._refusal = (
-            "Ratings are off: the ratings file is damaged and was set aside; the next start begins a new one."
-        )
-        raise StudyError(self._refusal) from error
-
-    def _now(self) -> str:
-        return self._clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def text_hash(text: str) -> str:
@@ -308,17 +241,3 @@ def check_score(score: object) -> None:
     whole = isinstance(score, int) and not isinstance(score, bool) and 1 <= score <= 5
     if score is not None and not whole:
         raise InputError("The score must be a whole number from 1 to 5.")
-
-
-def _configure_sqlite(connection: object, _: ConnectionPoolEntry) -> None:
-    """Set up a new SQLite connection: durable writes, enforced foreign keys, transactions begun by us."""
-    connection.isolation_level = None  # the driver would begin transactions late and without the lock
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_immediate(connection: sa.Connection) -> None:
-    """Take SQLite's write lock at the start, so that a transaction never fails halfway for want of it."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,220 @@
+"""The database behind the ratings: connections, versions of its schema, damage, snapshots.
+
+SQLite runs in WAL mode with full synchronisation; writers take the lock at the start of their transaction, so
+concurrent writers queue instead of failing. Any other database that SQLAlchemy knows serves by its URL (PostgreSQL is
+tested). Where an event log is configured, rows that the database lacks are put back from it on the first connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from cteg.errors import InputError, StudyError
+from cteg.settings import Settings
+from cteg.study import models
+from cteg.study.event_log import EventLog
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 5
+"""How long a writer waits for another one before it gives up."""
+
+SQLITE_DAMAGE = ("file is not a database", "malformed", "disk image", "file is encrypted")
+PREPARE_LOCK = 0x43544547
+"""Number of PostgreSQL's advisory lock under which tables are created; any number that nobody else uses."""
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the present time in UTC."""
+    return datetime.now(UTC)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a time as it is stored: ISO 8601 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Database:
+    """Connects on first use and again after a failure.
+
+    Args:
+        settings: Names the database, the data folder and the event log.
+        clock: Gives the present time; handed in so that tests can set it.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
+        self.clock = clock
+        self.log = EventLog(settings.event_log) if settings.event_log else None
+        self._settings = settings
+        self._engine: sa.Engine | None = None
+        self._refusal: str | None = None
+        self._lock = threading.Lock()
+
+    def now(self) -> str:
+        """Return the present time as it is stored."""
+        return timestamp(self.clock())
+
+    @contextmanager
+    def begin(self, refusal: str) -> Iterator[sa.Connection]:
+        """Open a transaction; turn any failure of the database into a `StudyError` with the sentence `refusal`."""
+        try:
+            with self._connected().begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except (SQLAlchemyError, OSError) as error:
+            logger.error("ratings database: %s", error)
+            raise StudyError(refusal) from error
+
+    def seal(self, rater: str, rows: list[tuple[sa.Table, dict]]) -> None:
+        """Write rows to the event log, if there is one; called before the transaction that holds them commits.
+
+        Raises:
+            OSError: They could not be written.
+        """
+        if self.log is not None:
+            self.log.seal(rater, self.now(), rows)
+
+    def snapshot(self, target: Path) -> Path:
+        """Copy the SQLite database, as of one moment and while it is in use, to a new file.
+
+        A copy of the file itself would miss what is still in the write-ahead log.
+
+        Raises:
+            InputError: The target exists, or the database is not SQLite (use its own tools, such as `pg_dump`).
+            StudyError: The copy could not be made.
+        """
+        if target.exists():
+            raise InputError(f"{target} exists already; a snapshot is a new file.")
+        engine = self._reachable("The snapshot could not be made.")
+        if engine.dialect.name != "sqlite":
+            raise InputError(f"Snapshots are for SQLite; for {engine.dialect.name} use the tools of that database.")
+        part = target.with_name(target.name + ".part")
+        try:
+            source = engine.raw_connection()
+            try:
+                with closing(sqlite3.connect(part)) as copy:
+                    source.driver_connection.backup(copy)
+                    copy.execute("PRAGMA journal_mode = DELETE")  # a snapshot is one file
+            finally:
+                source.close()
+            os.replace(part, target)
+        except (sqlite3.Error, OSError) as error:
+            raise StudyError("The snapshot could not be made.") from error
+        return target
+
+    def close(self) -> None:
+        """Close all connections; the next call opens the database again."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def _reachable(self, refusal: str) -> sa.Engine:
+        try:
+            return self._connected()
+        except (SQLAlchemyError, OSError) as error:
+            raise StudyError(refusal) from error
+
+    def _connected(self) -> sa.Engine:
+        """Return the engine, creating folder, file and tables on first use."""
+        with self._lock:
+            if self._refusal is not None:
+                raise StudyError(self._refusal)
+            if self._engine is None:
+                engine = self._create_engine()
+                try:
+                    self._prepare(engine)
+                except DatabaseError as error:
+                    engine.dispose()
+                    self._set_aside_if_damaged(error)
+                    raise
+                self._engine = engine
+            return self._engine
+
+    def _create_engine(self) -> sa.Engine:
+        """Return an engine for the configured database."""
+        file = self._settings.database_file
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            url = sa.URL.create("sqlite", database=str(file))
+        else:
+            url = sa.make_url(str(self._settings.database_url))
+        if url.get_backend_name() != "sqlite":
+            try:
+                return sa.create_engine(url, pool_pre_ping=True)
+            except ModuleNotFoundError as error:
+                raise StudyError(
+                    f"Ratings are off: the driver of {url.get_backend_name()} is missing; pip install {error.name}."
+                ) from error
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+        return engine
+
+    def _prepare(self, engine: sa.Engine) -> None:
+        """Create the tables in a new database, upgrade an older one, refuse one that a later version wrote."""
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":  # several servers may start at once
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(PREPARE_LOCK)))
+            version = None
+            if sa.inspect(connection).has_table(models.schema_versions.name):
+                version = connection.execute(sa.select(sa.func.max(models.schema_versions.c.version))).scalar()
+            if version is not None and version > models.SCHEMA_VERSION:
+                raise StudyError("Ratings are off: the ratings database was written by a newer version of CTEG.")
+            models.metadata.create_all(connection)
+            if version is None:
+                self._note_version(connection, models.SCHEMA_VERSION)
+            else:
+                for step in range(version + 1, models.SCHEMA_VERSION + 1):
+                    for statement in models.UPGRADES[step]:
+                        connection.exec_driver_sql(statement)
+                    self._note_version(connection, step)
+            if self.log is not None:
+                self.log.restore(connection)
+
+    def _note_version(self, connection: sa.Connection, version: int) -> None:
+        connection.execute(models.schema_versions.insert(), {"version": version, "applied": self.now()})
+
+    def _set_aside_if_damaged(self, error: DatabaseError) -> None:
+        """Move a damaged SQLite file out of the way, unchanged, and take no ratings until the next start."""
+        file = self._settings.database_file
+        if file is None or not any(sign in str(error.orig) for sign in SQLITE_DAMAGE):
+            return
+        aside = file.with_name(f"{file.name}.damaged-{self.clock():%Y%m%dT%H%M%S}")
+        for suffix in ("", "-wal", "-shm"):
+            part = Path(f"{file}{suffix}")
+            if part.exists():
+                os.replace(part, f"{aside}{suffix}")
+        logger.error("the ratings database %s is damaged and was set aside as %s", file, aside)
+        self._refusal = (
+            "Ratings are off: the ratings file is damaged and was set aside; the next start begins a new one."
+        )
+        raise StudyError(self._refusal) from error
+
+
+def _configure_sqlite(connection: object, _: ConnectionPoolEntry) -> None:
+    """Set up a new SQLite connection: durable writes, enforced foreign keys, transactions begun by us."""
+    connection.isolation_level = None  # the driver would begin transactions late and without the lock
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take SQLite's write lock at the start, so that a transaction never fails halfway for want of it."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

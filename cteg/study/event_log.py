@@ -1,0 +1,125 @@
+"""Sealed files: each rating as an immutable file of its own, from which the database can be rebuilt.
+
+    <folder>/<rater>/<time>-<random>.json     {"format": 1, "sha256": ..., "rows": [[table, {column: value}], ...]}
+
+A hosted app may lose its local disk at every restart and keep only a mounted bucket, on which no database can live. A
+file is written once, under a name that nobody else chooses, before the rating is acknowledged; its hash tells a torn
+file from a whole one. If the database fails after the file was written, the rater is asked to try again and a second
+file follows; the latest one counts. One folder per rater makes deletion complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cteg.study import models
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+PLACES: dict[str, tuple[str, ...]] = {
+    "clips": ("token",),
+    "ratings": ("rater", "clip", "sequence"),
+    "study_sittings": ("study", "rater"),
+    "study_trials": ("token",),
+    "study_votes": ("sitting", "place"),
+}
+"""Sealed tables, in the order in which they refer to each other, with the columns that hold one row's place."""
+
+
+class EventLog:
+    """The folder of sealed files.
+
+    Args:
+        folder: Made on first use.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def seal(self, rater: str, moment: str, rows: list[tuple[sa.Table, dict[str, Any]]]) -> Path:
+        """Write rows as one file that reached the disk, and return it.
+
+        Args:
+            rater: Whose rows they are, 32 hexadecimal digits.
+            moment: Present time as it is stored, the beginning of the file's name.
+            rows: Tables with their rows, complete.
+
+        Raises:
+            OSError: The file could not be written; what there is of it is removed.
+        """
+        named = [[table.name, row] for table, row in rows]
+        content = {"format": FORMAT, "sha256": _hash(named), "rows": named}
+        folder = self.folder / rater
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{moment.replace(':', '').replace('-', '')}-{secrets.token_hex(16)}.json"
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def restore(self, connection: sa.Connection) -> int:
+        """Insert every sealed row whose place in the database is empty, and return how many."""
+        found = self._read()
+        count = 0
+        for name, place in PLACES.items():
+            table = models.metadata.tables[name]
+            taken = {tuple(row) for row in connection.execute(sa.select(*(table.c[column] for column in place)))}
+            missing = [row for key, row in found[name].items() if key not in taken]
+            if missing:
+                connection.execute(table.insert(), missing)
+            count += len(missing)
+        trials, votes = models.study_trials, models.study_votes
+        voted = sa.select(votes.c.created).where(votes.c.trial == trials.c.token).scalar_subquery()
+        connection.execute(
+            trials.update().where(trials.c.claimed.is_(None) & voted.is_not(None)).values(claimed=voted)
+        )
+        if count:
+            logger.warning("%d rows were put back from the event log", count)
+        return count
+
+    def forget(self, rater: str) -> None:
+        """Remove all files of a rater.
+
+        Raises:
+            OSError: They could not be removed.
+        """
+        if (self.folder / rater).exists():
+            shutil.rmtree(self.folder / rater)
+
+    def _read(self) -> dict[str, dict[tuple, dict]]:
+        """Return the rows of all whole files by table and place; of several for one place the latest."""
+        found: dict[str, dict[tuple, dict]] = defaultdict(dict)
+        for path in sorted(self.folder.glob("*/*.json"), key=lambda path: path.name):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                rows = content["rows"]
+                is_whole = content["format"] == FORMAT and content["sha256"] == _hash(rows)
+                keyed = [(name, tuple(row[column] for column in PLACES[name]), row) for name, row in rows]
+            except (OSError, ValueError, KeyError, TypeError):
+                is_whole = False
+            if not is_whole:
+                logger.error("the sealed file %s is damaged and was left out", path)
+                continue
+            for name, place, row in keyed:
+                found[name][place] = row
+        return found
+
+
+def _hash(rows: list) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
