@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from cteg import layout
 from cteg.errors import InputError
+from cteg.face.heads import bundled_heads
 from cteg.face.render import Camera, rasterise, render_frames, to_linear, to_srgb
 from cteg.face.rig import Rig
 from tests.poses import frame
@@ -16,6 +17,11 @@ from tests.poses import frame
 @pytest.fixture(scope="module")
 def head() -> Rig:
     return Rig.load()
+
+
+@pytest.fixture(scope="module", params=bundled_heads(), ids=lambda head: head.name)
+def any_head(request) -> Rig:
+    return Rig.load(request.param.path)
 
 
 def blink(level: float, **more: float) -> np.ndarray:
@@ -52,19 +58,19 @@ def test_different_coefficients_give_different_pictures(head):
             assert np.abs(faces[one].astype(int) - faces[other]).max() > 40
 
 
-def test_a_closed_lid_covers_the_eye(head):
-    open_pixels = visible_eye(head, frame()).sum()
-    assert open_pixels > 4000
+def test_a_closed_lid_covers_the_eye(any_head):
+    open_pixels = visible_eye(any_head, frame()).sum()
+    assert open_pixels > 2500
     for yaw in (0, 25, -25):
-        assert visible_eye(head, blink(1.0), yaw).sum() <= 0.001 * open_pixels
+        assert visible_eye(any_head, blink(1.0), yaw).sum() <= 0.001 * open_pixels
     squinting = blink(1.0, eyeSquintLeft=1, cheekSquintLeft=1)
-    assert visible_eye(head, squinting).sum() <= 0.001 * open_pixels
+    assert visible_eye(any_head, squinting).sum() <= 0.002 * open_pixels
 
 
-def test_lids_close_steadily_and_the_eye_does_not_poke_through(head):
+def test_lids_close_steadily_and_the_eye_does_not_poke_through(any_head):
     shown = []
     for level in (0, 0.25, 0.5, 0.75, 1):
-        mask = visible_eye(head, blink(level))
+        mask = visible_eye(any_head, blink(level))
         shown.append(int(mask.sum()))
         parts, count = ndimage.label(mask)
         if count:
