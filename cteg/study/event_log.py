@@ -80,15 +80,14 @@ class EventLog:
         for name, place in PLACES.items():
             table = models.metadata.tables[name]
             taken = {tuple(row) for row in connection.execute(sa.select(*(table.c[column] for column in place)))}
-            missing = [row for key, row in found[name].items() if key not in taken]
+            missing = _with_parents(connection, name, [row for key, row in found[name].items() if key not in taken])
             if missing:
                 connection.execute(table.insert(), missing)
             count += len(missing)
         trials, votes = models.study_trials, models.study_votes
         voted = sa.select(votes.c.created).where(votes.c.trial == trials.c.token).scalar_subquery()
-        connection.execute(
-            trials.update().where(trials.c.claimed.is_(None) & voted.is_not(None)).values(claimed=voted)
-        )
+        unclaimed = trials.c.claimed.is_(None) & voted.is_not(None)
+        connection.execute(trials.update().where(unclaimed).values(claimed=voted))
         if count:
             logger.warning("%d rows were put back from the event log", count)
         return count
@@ -119,6 +118,14 @@ class EventLog:
             for name, place, row in keyed:
                 found[name][place] = row
         return found
+
+
+def _with_parents(connection: sa.Connection, name: str, rows: list[dict]) -> list[dict]:
+    """Return the rows whose parents are there: a sitting that was never acknowledged leaves orphans behind."""
+    for key in models.metadata.tables[name].foreign_keys:
+        present = set(connection.execute(sa.select(key.column)).scalars())
+        rows = [row for row in rows if row[key.parent.name] in present]
+    return rows
 
 
 def _hash(rows: list) -> str:

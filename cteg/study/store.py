@@ -218,7 +218,12 @@ class Store:
         if latest is not None and (latest.score, latest.text) == (event["score"], event["text"]):
             return Receipt(latest.id, latest.sequence, latest.score)
         sequence = 1 if latest is None else latest.sequence + 1
-        stamp = {"mode": clip.mode, "sequence": sequence, "app_version": self.app_version, "created": self.database.now()}
+        stamp = {
+            "mode": clip.mode,
+            "sequence": sequence,
+            "app_version": self.app_version,
+            "created": self.database.now(),
+        }
         row = {**event, **stamp}
         connection.execute(table.insert(), row)
         self.database.seal(event["rater"], [(models.clips, dict(clip._mapping)), (table, row)])
