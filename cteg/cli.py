@@ -75,6 +75,7 @@ def generate(
     samples: Annotated[int, typer.Option(help="how many different performances, 1...8")] = 4,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest ... 2: wild")] = 1.0,
     seed: Annotated[int, typer.Option(help="sample i depends on seed + i alone")] = 0,
+    guidance: Annotated[float, typer.Option(help="0: as learned ... 3: the clearest feelings, less variety")] = 0.0,
     out: Annotated[Path, typer.Option(help="folder for sample_00.npz, sample_01.npz, ...")] = Path("out"),
     formats: Annotated[list[str], typer.Option("--format", help=FORMAT_HELP)] = ["npz"],  # noqa: B006
     grid: Annotated[
@@ -93,12 +94,12 @@ def generate(
         from cteg.text import check_text
 
         text = check_text(text)  # checked before anything is loaded, so that bad input costs nothing
-        sampling.check_settings(samples, temperature, seed)
+        sampling.check_settings(samples, temperature, seed, guidance)
         _check_formats(formats)
         settings = Settings.from_environment()
         rig = load_rig(head or settings.head)
         _make_folder(out)
-        clips = generator.load(weights or settings.weights).generate(text, samples, temperature, seed)
+        clips = generator.load(weights or settings.weights).generate(text, samples, temperature, seed, guidance)
         clips = clips_for(rig, clips, flame_map or settings.flame_map)
         together = [name for name in formats if grid and name in TOGETHER]
         for index, clip in enumerate(clips):

@@ -28,6 +28,7 @@ class Clip:
         seed: The seed that gives this very clip as first sample (seed of the request + index of the sample).
         temperature: Sampling temperature, 0...2.
         weights: Name of the weights that wrote it; empty for a clip from elsewhere.
+        guidance: How much more strongly than learned the sentence decided, 0...3.
     """
 
     coefficients: NDArray[np.float32]
@@ -37,6 +38,7 @@ class Clip:
     seed: int = 0
     temperature: float = 1.0
     weights: str = ""
+    guidance: float = 0.0
 
     def __post_init__(self) -> None:
         coefficients = np.ascontiguousarray(self.coefficients, dtype=np.float32)
@@ -64,8 +66,8 @@ class Clip:
     def save(self, path: str | Path) -> Path:
         """Write the clip as a compressed `.npz` and return its path.
 
-        The file holds `coefficients` (T, 53) float32 and the scalars `fps`, `space`, `text`, `seed`, `temperature`
-        and `weights`; it contains no pickled objects.
+        The file holds `coefficients` (T, 53) float32 and the scalars `fps`, `space`, `text`, `seed`, `temperature`,
+        `weights` and `guidance`; it contains no pickled objects.
         """
         path = Path(path)
         with path.open("wb") as file:  # an open file keeps numpy from adding a second ending
@@ -78,6 +80,7 @@ class Clip:
                 seed=np.int64(self.seed),
                 temperature=np.float64(self.temperature),
                 weights=np.str_(self.weights),
+                guidance=np.float64(self.guidance),
             )
         return path
 
@@ -104,6 +107,7 @@ class Clip:
                 seed=int(found.get("seed", 0)),
                 temperature=float(found.get("temperature", 1.0)),
                 weights=str(found.get("weights", "")),
+                guidance=float(found.get("guidance", 0.0)),
             )
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path.name} is damaged or not a clip file.") from error

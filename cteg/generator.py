@@ -7,12 +7,11 @@ from pathlib import Path
 from cteg import checkpoint, layout, sampling
 from cteg.clip import Clip
 from cteg.face.space_map import SpaceMap
-from cteg.model.cteg import CTEG
 from cteg.text import TextEncoder, TextStates, check_text
 
 
 class Generator:
-    """A CTEG with its text encoder.
+    """A CTEG, or a released model, with its text encoder.
 
     Args:
         model: In evaluation mode.
@@ -21,7 +20,9 @@ class Generator:
         flame_map: Turns clips of a `flame` model into the `open` space; None leaves them as they are.
     """
 
-    def __init__(self, model: CTEG, encoder: TextEncoder, name: str, flame_map: SpaceMap | None = None) -> None:
+    def __init__(
+        self, model: sampling.Model, encoder: TextEncoder, name: str, flame_map: SpaceMap | None = None
+    ) -> None:
         self.model = model
         self.encoder = encoder
         self.name = name
@@ -33,7 +34,13 @@ class Generator:
         return self.model.config.space if self.flame_map is None else "open"
 
     def generate(
-        self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 0, is_cached: bool = True
+        self,
+        text: str,
+        samples: int = 4,
+        temperature: float = 1.0,
+        seed: int = 0,
+        guidance: float = 0.0,
+        is_cached: bool = True,
     ) -> list[Clip]:
         """Perform a sentence several times.
 
@@ -42,6 +49,8 @@ class Generator:
             samples: 1...8.
             temperature: 0 (always the likeliest) ... 2.
             seed: 0...2^31 - 1. Sample i depends on seed + i alone: it is sample 0 of that seed.
+            guidance: 0...3, how much more strongly than learned the sentence decides what is performed: clearer
+                feelings, less variety.
             is_cached: Whether decoding keeps keys and values of the past; False recomputes them, for comparison.
 
         Returns:
@@ -51,15 +60,23 @@ class Generator:
             InputError: text or settings cannot be used.
         """
         text = check_text(text)
-        settings = sampling.check_settings(samples, temperature, seed)
+        settings = sampling.check_settings(samples, temperature, seed, guidance)
         states = self.encoder.encode([text])
         seeds = [settings.seed + row for row in range(sampling.ROWS)]
         coefficients = sampling.sample(
-            self.model, states.states, states.mask, seeds, settings.temperature, settings.samples, is_cached
+            self.model,
+            states.states,
+            states.mask,
+            seeds,
+            settings.temperature,
+            settings.samples,
+            is_cached,
+            settings.guidance,
         )
         space = self.model.config.space
+        made_with = (settings.temperature, self.name, settings.guidance)
         clips = [
-            Clip(frames.numpy(), layout.FPS, space, text, seeds[row], settings.temperature, self.name)
+            Clip(frames.numpy(), layout.FPS, space, text, seeds[row], *made_with)
             for row, frames in enumerate(coefficients)
         ]
         return clips if self.flame_map is None else [self.flame_map.apply(clip) for clip in clips]

@@ -12,7 +12,10 @@ from cteg.face.arkit import ARKIT_COLUMNS
 def some_clip(frames=10, **changes):
     rng = np.random.default_rng(0)
     coefficients = rng.uniform(0, 0.4, (frames, layout.D)).astype(np.float32)
-    return Clip(coefficients, **{"text": "Hello, “Wörld” 🙂", "seed": 7, "temperature": 0.8, "weights": "w"} | changes)
+    return Clip(
+        coefficients,
+        **{"text": "Hello, “Wörld” 🙂", "seed": 7, "temperature": 0.8, "weights": "w", "guidance": 0.5} | changes,
+    )
 
 
 def test_layout_is_arkit_without_jaw_and_tongue_and_with_two_splits():
@@ -41,7 +44,7 @@ def test_clip_file_round_trip(tmp_path):
     clip = some_clip()
     back = Clip.load(clip.save(tmp_path / "a.npz"))
     np.testing.assert_array_equal(back.coefficients, clip.coefficients)
-    for name in ("fps", "space", "text", "seed", "temperature", "weights"):
+    for name in ("fps", "space", "text", "seed", "temperature", "weights", "guidance"):
         assert getattr(back, name) == getattr(clip, name)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         assert archive["coefficients"].dtype == np.float32

@@ -9,6 +9,7 @@ from cteg.errors import InputError
 from cteg.layout import JAW_LIMITS
 from cteg.metrics import multimodality
 from cteg.model.cteg import TrainingNoise
+from cteg.model.latent import Mixture
 from cteg.model.sequence_latent import pool_text
 from cteg.sampling import ROWS, StopRule, check_settings, draw_noise, sample, stream
 from tests.models import sentence, small_model
@@ -159,3 +160,29 @@ def test_wrong_temperatures_are_refused(temperature):
 def test_wrong_seeds_are_refused(seed):
     with pytest.raises(InputError, match="from 0 to 2147483647"):
         check_settings(4, 1.0, seed)
+
+
+def test_guidance_moves_the_repertoires_weights_away_from_those_of_no_sentence():
+    logits, free = torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([[0.0, 0.0, 2.0]])
+    place = torch.zeros(1, 3, 2), torch.zeros(1, 3, 2)
+    told, untold = Mixture(logits, *place), Mixture(free, *place)
+    weights = torch.softmax(told.logits, -1) ** 3 / torch.softmax(untold.logits, -1) ** 2
+    guided = torch.softmax(told.guided(untold, 2.0).logits, -1)
+    torch.testing.assert_close(guided, weights / weights.sum())
+    torch.testing.assert_close(torch.softmax(told.guided(untold, -1.0).logits, -1), torch.softmax(free, -1))
+
+
+def test_guidance_changes_what_is_performed_and_none_changes_nothing():
+    model = small_model()
+    text, mask = sentence()
+    plain, zero, strong = (sample(model, text, mask, SEEDS, 1.0, guidance=g) for g in (0.0, 0.0, 3.0))
+    assert all(torch.equal(a, b) for a, b in zip(plain, zero, strict=True))
+    assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(plain, strong, strict=True))
+    recomputed = sample(model, text, mask, SEEDS, 1.0, is_cached=False, guidance=3.0)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(strong, recomputed, strict=True))
+
+
+@pytest.mark.parametrize("guidance", [-0.1, 3.1, math.nan, "1", None])
+def test_wrong_guidance_is_refused(guidance):
+    with pytest.raises(InputError, match="guidance must be a number from 0 to 3"):
+        check_settings(4, 1.0, 0, guidance)
