@@ -267,6 +267,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     goemotions: Annotated[Path | None, typer.Option(help="GoEmotions folder: train.tsv, dev.tsv, test.tsv.")] = None,
     xed: Annotated[Path | None, typer.Option(help="XED folder: en-annotated.tsv, neu_en.txt.")] = None,
+    own: Annotated[Path, typer.Option(help="Our own sentences, or others in that form.")] = TABLES / "sentences.tsv",
     hub: Annotated[bool, typer.Option("--hub", help="Fetch both from the Hugging Face Hub first.")] = False,
 ) -> None:
     """Clean GoEmotions, XED and our own sentences, split them, write train.jsonl, dev.jsonl, test.jsonl, meta.json."""
@@ -275,7 +276,7 @@ def main(
             goemotions, xed = fetch(out / "raw")
         if goemotions is None or xed is None:
             raise InputError("Give both --goemotions DIR and --xed DIR, or --hub.")
-        splits, meta = build(read_goemotions(goemotions), read_xed(xed), read_own())
+        splits, meta = build(read_goemotions(goemotions), read_xed(xed), read_own(own))
         write(splits, meta, out)
     except CtegError as error:
         typer.echo(str(error), err=True)
