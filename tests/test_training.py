@@ -283,7 +283,7 @@ def test_another_configuration_does_not_continue_a_run(corpus, tmp_path, monkeyp
 
 
 def test_an_unknown_configuration_names_the_known_ones():
-    with pytest.raises(cteg.InputError, match="small, paper, .*tiny"):
+    with pytest.raises(cteg.InputError, match=r"small, paper, .*tiny"):
         get_config("huge")
 
 
