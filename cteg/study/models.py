@@ -33,7 +33,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MODES = ("play", "study")
 
 metadata = MetaData()
@@ -58,6 +58,7 @@ clips = Table(
     Column("text_sha256", String(64), nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("temperature", Float, nullable=False),
+    Column("guidance", Float, nullable=False, server_default="0"),
     Column("frames", Integer, nullable=False),
     Column("app_version", String(40), nullable=False),
     Column("created", String(32), nullable=False),
@@ -212,6 +213,7 @@ study_withdrawals = Table(
 UPGRADES: dict[int, tuple[str, ...]] = {
     2: ("ALTER TABLE ratings ADD COLUMN head VARCHAR(80) NOT NULL DEFAULT ''",),
     3: (),  # the tables of the study
+    4: ("ALTER TABLE clips ADD COLUMN guidance FLOAT NOT NULL DEFAULT 0",),
 }
 """Statements that bring a database of the version before to the version that is their key; new tables are made before.
 """
@@ -242,6 +244,7 @@ class Rating:
         weights: Name of the weights that made the clip.
         seed: Seed of the clip (seed of the request + sample).
         temperature: Sampling temperature.
+        guidance: How much more strongly than learned the sentence decided, 0...3.
         run: Random id of the request; the clips of one request were seen side by side.
         sample: Index of the clip within its request.
         position: Place on the page, 0 = first.
@@ -261,6 +264,7 @@ class Rating:
     weights: str
     seed: int
     temperature: float
+    guidance: float
     run: str
     sample: int
     position: int

@@ -87,6 +87,7 @@ class Store:
                 "text_sha256": text_hash(clip.text),
                 "seed": clip.seed,
                 "temperature": float(clip.temperature),
+                "guidance": float(clip.guidance),
                 "frames": len(clip),
                 "app_version": self.app_version,
                 "created": created,
@@ -152,9 +153,10 @@ class Store:
             event.head,
             clip.text_sha256,
         )
-        identity = (clip.weights, clip.seed, clip.temperature, clip.run, clip.sample, clip.position, clip.frames)
+        identity = (clip.weights, clip.seed, clip.temperature, clip.guidance, clip.run)
+        place = (clip.sample, clip.position, clip.frames)
         query = (
-            sa.select(*fields, *identity, event.app_version, event.created)
+            sa.select(*fields, *identity, *place, event.app_version, event.created)
             .join(models.clips, clip.token == event.clip)
             .order_by(clip.created, clip.run, clip.sample, event.sequence)
         )

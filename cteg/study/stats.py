@@ -1,0 +1,366 @@
+"""All statistics of a study: what was fixed in the protocol, computed from votes.
+
+Every figure says what it rests on; one that cannot be computed gives the reason. Nothing here looks at which condition
+is ours. SciPy, evalica and krippendorff are imported where they are needed, so that the app starts without them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from cteg.study import quality
+from cteg.study.bradley_terry import DRAWS, Comparison, Ranking, rank
+from cteg.study.measured import LEVEL, Measured, holm, missing, need, share
+from cteg.study.models import Vote
+from cteg.study.quality import RaterRecord
+from cteg.study.wording import FIT, NATURAL, VARIETY
+
+PILOT = 10
+"""Below this number of raters a report calls itself a pilot."""
+
+FEWEST_PAIRED = 6
+"""Raters below which no signed-rank test can reach 5 %."""
+
+ALPHA_DRAWS = 1000
+FEWEST_PEOPLE = 5
+"""A cell that fewer people stand behind is not shown."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two conditions on the 5-point scale.
+
+    Attributes:
+        first: Name of one condition,
+        second: of the other.
+        difference: Mean over raters of the difference of their means (first - second), with the corrected p value.
+    """
+
+    first: str
+    second: str
+    difference: Measured
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a heat map.
+
+    Attributes:
+        row: Condition.
+        column: Feeling.
+        value: The figure; with a reason instead where fewer than `FEWEST_PEOPLE` stand behind it.
+        people: Raters behind it.
+    """
+
+    row: str
+    column: str
+    value: Measured
+    people: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one set of votes.
+
+    Attributes:
+        raters: Raters, and
+        votes: votes that count: real pairs, sets and single clips.
+        by_kind: Votes by kind.
+        trouble: Votes left out because clips could not be played.
+        rankings: For each question of comparisons its ranking.
+        means: 5-point mean of every condition, mean over raters of their means.
+        contrasts: All pairs of conditions on the 5-point scale.
+        alpha: Agreement of raters on the 5-point scale, Krippendorff's alpha, ordinal.
+        matched: Share of decided answers that prefer the clip of the sentence itself, against one half.
+        repeats: Share of repeated answers that agree.
+        left: Share of decided answers that say left, against one half.
+        consistency: Heat map of the 5-point scale, conditions by feelings.
+        preferred: Heat map of the share of comparisons of fit that were won, ties as half.
+    """
+
+    raters: int
+    votes: int
+    by_kind: dict[str, int]
+    trouble: int
+    rankings: dict[str, Ranking]
+    means: dict[str, Measured]
+    contrasts: list[Contrast]
+    alpha: Measured
+    matched: Measured
+    repeats: Measured
+    left: Measured
+    consistency: list[Cell]
+    preferred: list[Cell]
+
+    @property
+    def is_pilot(self) -> bool:
+        """Whether there are too few raters for more than a pilot."""
+        return self.raters < PILOT
+
+
+@dataclass(frozen=True)
+class Report:
+    """Results before and after exclusions, and who was left out.
+
+    Attributes:
+        after: Without the raters that the rules leave out: the results.
+        before: With everyone.
+        records: All raters.
+        seed: Of all bootstraps.
+    """
+
+    after: Results
+    before: Results
+    records: dict[str, RaterRecord]
+    seed: int
+
+
+def analyse(
+    votes: Sequence[Vote],
+    conditions: Sequence[str],
+    main: str,
+    control: str | None,
+    feelings: Mapping[str, str],
+    flags: Mapping[str, str] | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Report:
+    """Compute everything, before and after exclusions.
+
+    Args:
+        votes: All votes of one study.
+        conditions: Names of the conditions that are compared, without the control.
+        main: The one that the control belongs to.
+        control: Name of the condition that shows clips of other sentences.
+        feelings: Feeling of each sentence by its id.
+        flags: Raters flagged by hand, with the reasons.
+        seed: Of all bootstraps.
+        draws: Of each bootstrap.
+    """
+    records = quality.inspect_raters(votes, flags)
+
+    def of(some: Sequence[Vote]) -> Results:
+        return summarise(some, conditions, main, control, feelings, seed, draws)
+
+    return Report(of(quality.included(votes, records)), of(votes), records, seed)
+
+
+def summarise(
+    votes: Sequence[Vote],
+    conditions: Sequence[str],
+    main: str,
+    control: str | None,
+    feelings: Mapping[str, str],
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Results:
+    """Compute everything from votes that all count; see `analyse`."""
+    votes = sorted(votes, key=lambda vote: (vote.rater, vote.place, vote.id))  # so that no result depends on the order
+    usable = [vote for vote in votes if vote.is_usable]
+    pairs = [vote for vote in usable if vote.kind == "pair"]
+    sets = [vote for vote in usable if vote.kind == "set"]
+    singles = [vote for vote in usable if vote.kind == "single"]
+    compared = [vote for vote in pairs if control not in (vote.left_condition, vote.right_condition)]
+    matched = [vote for vote in pairs if {vote.left_condition, vote.right_condition} == {main, control}]
+    everyone = [*conditions, *([control] if control else [])]
+    asked = {FIT: compared, NATURAL: compared, VARIETY: sets}
+    return Results(
+        raters=len({vote.rater for vote in votes}),
+        votes=len(pairs) + len(sets) + len(singles),
+        by_kind={"pair": len(pairs), "set": len(sets), "single": len(singles)},
+        trouble=len(votes) - len(usable),
+        rankings={name: rank(comparisons(some, name), conditions, seed, draws) for name, some in asked.items()},
+        means={name: scale_mean(singles, name, seed, draws) for name in everyone},
+        contrasts=contrasts(singles, everyone),
+        alpha=alpha(singles, seed, min(draws, ALPHA_DRAWS)),
+        matched=match_test(matched, main),
+        repeats=share(*quality.repeat_agreement(usable), "nothing was asked twice"),
+        left=side_bias(pairs),
+        consistency=consistency_cells(singles, everyone, feelings),
+        preferred=preference_cells(compared, conditions, feelings),
+    )
+
+
+# -- comparisons -------------------------------------------------------------------------------------------------------
+
+
+SCORES = {"left": 1.0, "right": 0.0, "equal": 0.5}
+
+
+def comparisons(votes: Iterable[Vote], question: str) -> list[Comparison]:
+    """Return the answers to a question as wins of the left; who cannot tell says nothing."""
+    found = []
+    for vote in votes:
+        score = SCORES.get(getattr(vote, question))
+        if score is not None:
+            found.append(Comparison(vote.rater, vote.left_condition, vote.right_condition, score))
+    return found
+
+
+def match_test(votes: Sequence[Vote], main: str) -> Measured:
+    """Share of decided answers on fit that prefer the sentence's own clip; exact binomial test against one half."""
+    answers = [(vote.fit, vote.left_condition == main) for vote in votes if vote.fit in ("left", "right")]
+    hits = sum((answer == "left") == is_left for answer, is_left in answers)
+    return share(hits, len(answers), "no decided answer to own against wrong sentence", against=0.5)
+
+
+def side_bias(votes: Sequence[Vote]) -> Measured:
+    """Share of decided answers on fit that say left; exact binomial test against one half."""
+    answers = [vote.fit for vote in votes if vote.fit in ("left", "right")]
+    return share(answers.count("left"), len(answers), "no decided answer", against=0.5)
+
+
+# -- the 5-point scale -------------------------------------------------------------------------------------------------
+
+
+def rater_means(votes: Sequence[Vote], condition: str) -> dict[str, float]:
+    """Return the mean score that each rater gave to a condition."""
+    scores: dict[str, list[int]] = defaultdict(list)
+    for vote in votes:
+        if vote.left_condition == condition and vote.score is not None:
+            scores[vote.rater].append(vote.score)
+    return {rater: float(np.mean(given)) for rater, given in scores.items()}
+
+
+def scale_mean(votes: Sequence[Vote], condition: str, seed: int = 0, draws: int = DRAWS) -> Measured:
+    """Mean over raters of their means for a condition, with a bootstrap interval over raters."""
+    means = np.array(list(rater_means(votes, condition).values()))
+    if len(means) == 0:
+        return missing("no ratings")
+    if len(means) == 1:
+        return Measured(float(means[0]), n=1, reason="one rater: no interval without a second one")
+    rng = np.random.default_rng(seed)
+    drawn = means[rng.integers(len(means), size=(draws, len(means)))].mean(1)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Measured(float(means.mean()), float(low), float(high), len(means))
+
+
+def contrasts(votes: Sequence[Vote], conditions: Sequence[str]) -> list[Contrast]:
+    """Compare all pairs of conditions by Wilcoxon's signed-rank test over raters, p values corrected by Holm."""
+    means = {condition: rater_means(votes, condition) for condition in conditions}
+    found: list[Contrast] = []
+    for first, second in combinations(conditions, 2):
+        both = sorted(means[first].keys() & means[second].keys())
+        gaps = np.array([means[first][rater] - means[second][rater] for rater in both])
+        found.append(Contrast(first, second, _signed_rank(gaps)))
+    tested = [index for index, contrast in enumerate(found) if contrast.difference.p is not None]
+    corrected = holm([found[index].difference.p or 0.0 for index in tested])
+    for index, p in zip(tested, corrected, strict=True):
+        old = found[index]
+        found[index] = Contrast(old.first, old.second, Measured(**{**old.difference.__dict__, "p": p}))
+    return found
+
+
+def _signed_rank(gaps: np.ndarray) -> Measured:
+    """Mean of paired differences with the p value of the signed-rank test."""
+    if len(gaps) == 0:
+        return missing("no rater rated both")
+    mean = float(gaps.mean())
+    if not gaps.any():
+        return Measured(mean, n=len(gaps), reason="every rater rated both alike: nothing to test")
+    if (gaps != 0).sum() < FEWEST_PAIRED:
+        return Measured(mean, n=len(gaps), reason=f"fewer than {FEWEST_PAIRED} raters rated both differently: no test")
+    try:
+        from scipy.stats import wilcoxon
+    except ImportError as error:
+        raise need("scipy") from error
+    return Measured(mean, n=len(gaps), p=float(wilcoxon(gaps).pvalue))
+
+
+def alpha(votes: Sequence[Vote], seed: int = 0, draws: int = ALPHA_DRAWS) -> Measured:
+    """Krippendorff's alpha of the scores, ordinal, clips as units; bootstrap interval over clips.
+
+    Reference: Krippendorff 2018, "Content Analysis", chapter 12; units with one rater carry no information.
+    """
+    table = reliability_table(votes)
+    shared = table[(table > 0).sum(1) >= 2] if len(table) else table
+    counts = _value_counts(shared)
+    if len(counts) == 0:
+        return missing("no clip was rated by two raters")
+    if (counts.sum(0) > 0).sum() < 2:
+        return missing("all shared ratings are the same: agreement cannot be told from chance", len(counts))
+    value = _alpha_of(counts)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(draws):
+        rows = counts[rng.integers(len(counts), size=len(counts))]
+        if (rows.sum(0) > 0).sum() >= 2:
+            drawn.append(_alpha_of(rows))
+    if len(drawn) < draws / 2:
+        return Measured(value, n=len(counts), reason="too few different ratings for an interval")
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Measured(value, float(min(low, value)), float(max(high, value)), len(counts))
+
+
+def reliability_table(votes: Sequence[Vote]) -> np.ndarray:
+    """Return scores as (clips, raters), 0 where a rater did not rate a clip."""
+    scored = [vote for vote in votes if vote.score is not None]
+    clips = {clip: row for row, clip in enumerate(sorted({vote.left_clips for vote in scored}))}
+    raters = {rater: column for column, rater in enumerate(sorted({vote.rater for vote in scored}))}
+    table = np.zeros((len(clips), len(raters)), int)
+    for vote in scored:
+        table[clips[vote.left_clips], raters[vote.rater]] = vote.score
+    return table
+
+
+def _value_counts(table: np.ndarray) -> np.ndarray:
+    """Return how often each clip got each score, (clips, 5)."""
+    return np.stack([(table == score).sum(1) for score in range(1, 6)], axis=1) if len(table) else np.zeros((0, 5), int)
+
+
+def _alpha_of(counts: np.ndarray) -> float:
+    try:
+        import krippendorff
+    except ImportError as error:
+        raise need("krippendorff") from error
+    used = counts.sum(0) > 0  # scores that nobody gave change no rank
+    return float(
+        krippendorff.alpha(
+            value_counts=counts[:, used], value_domain=np.flatnonzero(used) + 1, level_of_measurement="ordinal"
+        )
+    )
+
+
+# -- heat maps ---------------------------------------------------------------------------------------------------------
+
+
+def consistency_cells(votes: Sequence[Vote], rows: Sequence[str], feelings: Mapping[str, str]) -> list[Cell]:
+    """Mean score of every condition for every feeling."""
+    given: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+    for vote in votes:
+        if vote.score is not None:
+            given[vote.left_condition, feelings[vote.sentence]].append((vote.rater, float(vote.score)))
+    return _cells(given, rows, feelings)
+
+
+def preference_cells(votes: Sequence[Vote], rows: Sequence[str], feelings: Mapping[str, str]) -> list[Cell]:
+    """Share of comparisons of fit that a condition won, ties as half, for every feeling."""
+    given: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+    for vote in votes:
+        score = SCORES.get(vote.fit or "")
+        if score is not None:
+            feeling = feelings[vote.sentence]
+            given[vote.left_condition, feeling].append((vote.rater, score))
+            given[vote.right_condition, feeling].append((vote.rater, 1 - score))
+    return _cells(given, rows, feelings)
+
+
+def _cells(
+    given: Mapping[tuple[str, str], list[tuple[str, float]]], rows: Sequence[str], feelings: Mapping[str, str]
+) -> list[Cell]:
+    cells = []
+    for row in rows:
+        for column in dict.fromkeys(feelings.values()):
+            values = given.get((row, column), [])
+            people = len({rater for rater, _ in values})
+            if people < FEWEST_PEOPLE:
+                value = missing(f"fewer than {FEWEST_PEOPLE} people" if people else "no votes")
+            else:
+                value = Measured(float(np.mean([score for _, score in values])), n=len(values))
+            cells.append(Cell(row, column, value, people))
+    return cells
