@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cteg import layout
+from cteg import layout, sampling
 from cteg.clip import Clip
 from cteg.sampling import check_settings
 from cteg.settings import Settings
@@ -41,23 +41,27 @@ class FakeGenerator:
         self.open_gate = threading.Event()
         self.open_gate.set()
 
-    def generate(self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7) -> list[Clip]:
-        text, settings = check_text(text), check_settings(samples, temperature, seed)
+    def generate(
+        self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
+    ) -> list[Clip]:
+        text, settings = check_text(text), check_settings(samples, temperature, seed, guidance)
         self.calls += 1
         self.open_gate.wait(20)
         if "explode" in text:
             raise RuntimeError("secret detail /etc/passwd")
-        return [self._clip(text, settings.temperature, settings.seed + index) for index in range(settings.samples)]
+        return [self._clip(text, settings, settings.seed + index) for index in range(settings.samples)]
 
-    def _clip(self, text: str, temperature: float, seed: int) -> Clip:
+    def _clip(self, text: str, settings: sampling.Settings, seed: int) -> Clip:
         frames = 20 + 5 * (seed % 3)
         arc = np.sin(np.linspace(0, np.pi, frames))
         coefficients = np.zeros((frames, layout.D), dtype=np.float32)
         for side in ("Left", "Right"):
-            coefficients[:, layout.INDEX[f"mouthSmile{side}"]] = arc * (0.3 + 0.1 * (seed % 7))
+            coefficients[:, layout.INDEX[f"mouthSmile{side}"]] = arc * (
+                0.3 + 0.1 * (seed % 7) + 0.03 * settings.guidance
+            )
             coefficients[:, layout.INDEX[f"browOuterUp{side}"]] = arc
         coefficients[:, layout.INDEX["jawOpen"]] = 0.3 * arc
-        return Clip(coefficients, layout.FPS, "open", text, seed, temperature, self.name)
+        return Clip(coefficients, layout.FPS, "open", text, seed, settings.temperature, self.name, settings.guidance)
 
 
 class RunningApp:
@@ -87,6 +91,39 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A PostgreSQL server: the one that CTEG_TEST_POSTGRESQL names, whose database is emptied, or one of our own."""
+    from tests import study
+
+    if "postgresql" not in request.config.option.markexpr:
+        pytest.skip("run with pytest -m postgresql")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    if os.environ.get("CTEG_TEST_POSTGRESQL"):
+        yield os.environ["CTEG_TEST_POSTGRESQL"]
+        return
+    if study.binaries() is None:
+        pytest.skip("there is no PostgreSQL server; apt-get install postgresql, or set CTEG_TEST_POSTGRESQL")
+    with study.postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def study_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of an empty database, of each kind that the ratings are tested with."""
+    if request.param == "sqlite":
+        return Settings(data_dir=tmp_path / "data")
+    import sqlalchemy as sa
+
+    url = request.getfixturevalue("postgresql_url")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    return Settings(data_dir=tmp_path / "data", database_url=url)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,13 @@
 """A small study without clips, and the parts of one with clips, that the tests of the study share."""
 
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
 from cteg.study.stimuli import Condition, Stimulus, StimulusSet, opaque_id, read_sentences
+from tests.conftest import free_port
 
 CONDITIONS = (
     Condition("cteg", "main"),
@@ -21,3 +28,35 @@ def study_without_clips(conditions=CONDITIONS, seed: int = 1, frames: int = 50, 
         for sample in range(3)
     )
     return StimulusSet("study-1", seed, sentences, tuple(conditions), stimuli)
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------------------------------
+
+
+def binaries() -> Path | None:
+    """Folder of a PostgreSQL server's programs, as Debian's package installs them."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return folders[-1] if folders and (folders[-1] / "initdb").exists() else None
+
+
+@contextmanager
+def postgresql(folder: Path):
+    """Run a server of our own on loopback and give its URL; PostgreSQL refuses to run as root."""
+    programs, port = binaries(), free_port()
+    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    if as_user:
+        for path in (folder, *folder.parents[:2]):
+            path.chmod(0o755)
+        shutil.chown(folder, "postgres")
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_user, *command], cwd="/", check=True, capture_output=True, timeout=120)
+
+    data, log = str(folder / "data"), str(folder / "log")
+    run(f"{programs}/initdb", "-D", data, "-U", "cteg", "-A", "trust", "--no-sync")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories= -c fsync=off"
+    run(f"{programs}/pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
+    try:
+        yield f"postgresql+psycopg://cteg@127.0.0.1:{port}/postgres"
+    finally:
+        run(f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "stop")

@@ -37,9 +37,12 @@ def rater() -> str:
     return secrets.token_hex(16)
 
 
+only_sqlite = pytest.mark.parametrize("study_settings", ["sqlite"], indirect=True)
+
+
 @pytest.fixture
-def settings(tmp_path) -> Settings:
-    return Settings(data_dir=tmp_path / "data")
+def settings(study_settings) -> Settings:
+    return study_settings
 
 
 @pytest.fixture
@@ -61,6 +64,7 @@ def test_a_rating_carries_the_identity_of_its_clip(store, rater):
     assert rating.created == "2030-01-02T03:04:05.000Z"
 
 
+@only_sqlite
 def test_the_sentence_is_kept_only_on_request(store, settings, rater):
     (token,) = store.register(rater, [clip()])
     store.rate(token, rater, 2)
@@ -178,6 +182,7 @@ def test_a_rater_can_be_forgotten(store, rater):
     assert [rating.rater for rating in store.ratings()] == [other]
 
 
+@only_sqlite
 def test_the_database_itself_refuses_what_must_not_be(store, settings, rater):
     (token,) = store.register(rater, [clip()])
     store.rate(token, rater, 3)
@@ -208,6 +213,7 @@ def test_a_folder_that_cannot_be_written_turns_ratings_off(tmp_path, rater):
     store.close()
 
 
+@only_sqlite
 def test_a_failed_write_says_so_and_stores_nothing(store, settings, rater, monkeypatch):
     monkeypatch.setattr("cteg.study.database.BUSY_SECONDS", 0.1)
     (token,) = store.register(rater, [clip()])
@@ -221,6 +227,7 @@ def test_a_failed_write_says_so_and_stores_nothing(store, settings, rater, monke
     assert store.rate(token, rater, 3).sequence == 1
 
 
+@only_sqlite
 def test_a_damaged_file_is_set_aside_unchanged(settings, rater):
     file = settings.database_file
     file.parent.mkdir()
@@ -236,16 +243,18 @@ def test_a_damaged_file_is_set_aside_unchanged(settings, rater):
     Store(settings).check()
 
 
+@only_sqlite
 def test_a_database_of_version_1_is_upgraded_and_keeps_its_ratings(store, settings, rater):
     (token,) = store.register(rater, [clip()])
     store.rate(token, rater, 4, head="amara")
     store.close()
     with sqlite3.connect(settings.database_file) as raw:  # what version 1 lacked
         raw.execute("ALTER TABLE ratings DROP COLUMN head")
+        raw.execute("ALTER TABLE clips DROP COLUMN guidance")
         raw.execute("UPDATE schema_versions SET version = 1")
     for _ in range(2):  # the second start finds nothing to do
         again = Store(settings)
-        assert [(rating.score, rating.head) for rating in again.ratings()] == [(4, "")]
+        assert [(rating.score, rating.head, rating.guidance) for rating in again.ratings()] == [(4, "", 0.0)]
         again.close()
     again = Store(settings)
     again.rate(token, rater, 5, head="jun")
@@ -253,6 +262,7 @@ def test_a_database_of_version_1_is_upgraded_and_keeps_its_ratings(store, settin
     again.close()
 
 
+@only_sqlite
 def test_a_database_of_a_newer_version_is_left_alone(store, settings):
     store.check()
     store.close()
@@ -262,6 +272,7 @@ def test_a_database_of_a_newer_version_is_left_alone(store, settings):
         Store(settings).check()
 
 
+@only_sqlite
 def test_any_database_url_is_used(settings, tmp_path, rater):
     elsewhere = replace(settings, database_url=f"sqlite:///{tmp_path}/elsewhere.db")
     store = Store(elsewhere)
@@ -288,6 +299,7 @@ while True:
 """
 
 
+@only_sqlite
 def test_a_killed_process_loses_no_acknowledged_rating(settings):
     command = [sys.executable, "-c", RATE_FOREVER, str(settings.data_dir)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
