@@ -1,7 +1,9 @@
 """The only place that opens weight files: safetensors with JSON configurations and a sha256 manifest, never pickle.
 
 A model folder holds `config.json` and `model.safetensors`, and the text encoder in `text_encoder/` (`config.json`,
-`tokenizer.json`, `model.safetensors`). `manifest.json` names every file with its sha256.
+`tokenizer.json`, `model.safetensors`). `manifest.json` names every file with its sha256. The `kind` in `config.json`
+says which model it is: `cteg`, ours, or `released`, imported from a checkpoint of the authors' code, whose tensors are
+stored as they are.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from cteg.errors import WeightsError
 from cteg.model.config import CTEGConfig
 from cteg.model.cteg import CTEG
+from cteg.model.released import ReleasedConfig, ReleasedCTEG
 from cteg.text import TextEncoder, build_backbone
 
 BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "cteg-open"
@@ -29,6 +32,9 @@ FORMAT = 1
 """Version of the folder layout; a reader refuses a newer one."""
 
 _MODEL, _CONFIG, _MANIFEST, _TOKENIZER = "model.safetensors", "config.json", "manifest.json", "tokenizer.json"
+KINDS = {"cteg": (CTEG, CTEGConfig), "released": (ReleasedCTEG, ReleasedConfig)}
+"""Models and their configurations by the kind of a folder."""
+
 _SCALE = "::row_scale"  # suffix of the tensor that holds the row scales of an 8-bit matrix
 
 
@@ -62,9 +68,10 @@ def expand_tensors(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def save_module(module: nn.Module, path: Path) -> None:
-    """Write the tensors of a module in half precision."""
-    save_file(compress_tensors(module.state_dict(), as_8_bit=False), path)
+def save_module(module: nn.Module, path: Path, is_exact: bool = False) -> None:
+    """Write the tensors of a module, in half precision or exactly."""
+    tensors = module.state_dict()
+    save_file(tensors if is_exact else compress_tensors(tensors, as_8_bit=False), path)
 
 
 def load_module(path: Path, module: nn.Module) -> None:
@@ -105,14 +112,17 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 # -- text encoder ------------------------------------------------------------------------------------------------------
 
 
-def save_text_encoder(encoder: TextEncoder, folder: Path) -> None:
-    """Write a text encoder; its matrices are stored in 8 bits."""
+def save_text_encoder(encoder: TextEncoder, folder: Path, is_exact: bool = False) -> None:
+    """Write a text encoder, its matrices in 8 bits or exactly; without `tokenizer.json` where it has no tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     backbone = {k: v for k, v in encoder.backbone.config.to_diff_dict().items() if not k.startswith(("_", "arch"))}
     backbone.pop("transformers_version", None)
-    _write_json(folder / _CONFIG, {"backbone": backbone, "labels": list(encoder.labels)})
-    encoder.tokenizer.save(str(folder / _TOKENIZER))
-    save_file(compress_tensors(encoder.state_dict(), as_8_bit=True), folder / _MODEL)
+    config = {"backbone": backbone, "labels": list(encoder.labels)}
+    _write_json(folder / _CONFIG, config if encoder.tokenizer else config | {"lacks_tokenizer": True})
+    if encoder.tokenizer is not None:
+        encoder.tokenizer.save(str(folder / _TOKENIZER))
+    tensors = encoder.state_dict()
+    save_file(tensors if is_exact else compress_tensors(tensors, as_8_bit=True), folder / _MODEL)
 
 
 def load_text_encoder(folder: Path) -> TextEncoder:
@@ -122,6 +132,11 @@ def load_text_encoder(folder: Path) -> TextEncoder:
         WeightsError: a file is missing, damaged or does not fit.
     """
     config = _read_json(folder / _CONFIG)
+    if config.get("lacks_tokenizer"):
+        raise WeightsError(
+            "These weights were imported without a tokenizer, so they cannot read a sentence: run "
+            "training.import_checkpoint again with --tokenizer and --mean."
+        )
     try:
         tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         encoder = TextEncoder(build_backbone(config["backbone"]), tokenizer, config["labels"])
@@ -136,36 +151,51 @@ def load_text_encoder(folder: Path) -> TextEncoder:
 # -- whole model -------------------------------------------------------------------------------------------------------
 
 
-def save_pretrained(model: CTEG, encoder: TextEncoder, folder: str | Path, name: str) -> Path:
+def save_pretrained(model: CTEG | ReleasedCTEG, encoder: TextEncoder, folder: str | Path, name: str) -> Path:
     """Write model, text encoder and manifest to `folder` and return it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / _CONFIG, {"format": FORMAT, "name": name, "model": dataclasses.asdict(model.config)})
-    save_module(model, folder / _MODEL)
-    save_text_encoder(encoder, folder / "text_encoder")
+    kind = next(kind for kind, (form, _) in KINDS.items() if isinstance(model, form))
+    is_exact = kind == "released"  # its numbers must stay what they were
+    config = {"format": FORMAT, "kind": kind, "name": name, "model": dataclasses.asdict(model.config)}
+    _write_json(folder / _CONFIG, config)
+    save_module(model, folder / _MODEL, is_exact)
+    save_text_encoder(encoder, folder / "text_encoder", is_exact)
     write_manifest(folder)
     return folder
 
 
-def load_pretrained(source: str | Path) -> tuple[CTEG, TextEncoder, str]:
+def load_model(folder: Path) -> tuple[CTEG | ReleasedCTEG, str]:
+    """Read the model of a weights folder, without the text encoder, and return it with its name.
+
+    Raises:
+        WeightsError: a file is missing, was changed or damaged, or does not fit.
+    """
+    check_manifest(folder)
+    config = _read_json(folder / _CONFIG)
+    if config.get("format") != FORMAT:
+        raise WeightsError(f"The weights have format {config.get('format')!r}; this version reads format {FORMAT}.")
+    if not isinstance(config.get("model"), dict) or config.get("kind", "cteg") not in KINDS:
+        raise WeightsError(f"The file {_CONFIG} of the weights does not describe a model.")
+    form, form_of_config = KINDS[config.get("kind", "cteg")]  # weights from before there were kinds are ours
+    model = form(form_of_config.from_dict(config["model"]))
+    load_module(folder / _MODEL, model)
+    return model.eval().requires_grad_(False), str(config.get("name", folder.name))
+
+
+def load_pretrained(source: str | Path) -> tuple[CTEG | ReleasedCTEG, TextEncoder, str]:
     """Read a model folder, or fetch it from the Hub by its id, and return model, text encoder and name.
 
     Raises:
         WeightsError: the source is missing, a file was changed or damaged, or the parts do not fit each other.
     """
     folder = resolve_folder(source)
-    check_manifest(folder)
-    config = _read_json(folder / _CONFIG)
-    if config.get("format") != FORMAT:
-        raise WeightsError(f"The weights have format {config.get('format')!r}; this version reads format {FORMAT}.")
-    if not isinstance(config.get("model"), dict):
-        raise WeightsError(f"The file {_CONFIG} of the weights does not describe a model.")
-    model = CTEG(CTEGConfig.from_dict(config["model"]))
-    load_module(folder / _MODEL, model)
+    model, name = load_model(folder)
     encoder = load_text_encoder(folder / "text_encoder")
-    if encoder.size != model.config.text_size:
-        raise WeightsError(f"The text encoder has width {encoder.size}, the model expects {model.config.text_size}.")
-    return model.eval().requires_grad_(False), encoder, str(config.get("name", folder.name))
+    expected = model.config.hidden_size if isinstance(model, ReleasedCTEG) else model.config.text_size
+    if encoder.size != expected:
+        raise WeightsError(f"The text encoder has width {encoder.size}, the model expects {expected}.")
+    return model, encoder, name
 
 
 def resolve_folder(source: str | Path) -> Path:

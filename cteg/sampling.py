@@ -17,6 +17,8 @@ from cteg.errors import InputError
 from cteg.model.cteg import CTEG, SEQUENCE
 from cteg.model.latent import Mixture
 from cteg.model.layers import DrawLatent
+from cteg.model.released import ReleasedCTEG
+from cteg.model.released_decoding import Decoder, RecomputingDecoder
 
 ROWS = 8
 """Sequences that are decoded together, always, however many are asked for: matrix products of another height round
@@ -26,6 +28,9 @@ MAX_SAMPLES = ROWS
 MAX_TEMPERATURE = 2.0
 MAX_GUIDANCE = 3.0
 MAX_SEED = 2**31 - 1
+
+Model = CTEG | ReleasedCTEG
+"""What can be sampled from."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class Noise:
         return draw
 
 
-def draw_noise(model: CTEG, seeds: list[int]) -> Noise:
+def draw_noise(model: Model, seeds: list[int]) -> Noise:
     """Draw the noise of every seed on its own, so that a sample depends on no other."""
     config, steps = model.config, model.steps_for(model.config.max_frames)
     draws: dict[str, list[Tensor]] = {}
@@ -149,9 +154,10 @@ class StopRule:
     `learned`: the model's hazards give a distribution of lengths; a clip ends where its cumulative probability passes
     Phi(temperature * noise): the median at temperature 0, the full distribution at 1.
     `norm`: a clip ends before the first frame whose coefficients have a norm below the threshold (the paper's rule).
+    `none`: a clip has all frames that are allowed (released models in reference mode).
     """
 
-    def __init__(self, model: CTEG, noise: Noise, temperature: float) -> None:
+    def __init__(self, model: Model, noise: Noise, temperature: float) -> None:
         self.config = model.config
         uniform = 0.5 * (1 + torch.erf(temperature * noise.stop / math.sqrt(2)))  # (R,)
         self.log_threshold = torch.log1p(-uniform.clamp(max=1 - 1e-6))
@@ -160,6 +166,8 @@ class StopRule:
 
     def __call__(self, frames: Tensor, stop_logits: Tensor) -> Tensor:
         """(R, K, 53) frames and (R, K) log-odds of ending -> (R, K), True where the frame belongs to the clip."""
+        if self.config.stop == "none":
+            return self.alive[:, None].expand(frames.shape[:2])
         if self.config.stop == "norm":
             over = frames.norm(dim=-1) < self.config.stop_norm
             alive = self.alive[:, None] & (over.cumsum(1) == 0)
@@ -175,7 +183,7 @@ class StopRule:
 
 @torch.inference_mode()
 def stream(
-    model: CTEG,
+    model: Model,
     text: Tensor,
     text_mask: Tensor,
     seeds: list[int],
@@ -191,10 +199,10 @@ def stream(
         text: (1, L, text_size), the sentence's states; or (R, L, text_size), one sentence for every row.
         text_mask: (1, L) or (R, L), True for real tokens.
         seeds: One per row.
-        temperature: 0...2, scales the latent's spread and the spread of lengths.
+        temperature: 0...2, scales the latent's spread, the spread of lengths, and the output noise where there is one.
         wanted: Rows that must be finished; all by default.
-        is_cached: Whether keys and values of the past are kept. False recomputes the prefix at every step; the global
-            EwA, which changes the past, always does.
+        is_cached: Whether what can be kept of the past is kept. False recomputes the prefix at every step; the global
+            EwA, which changes the past, always does, but for a released model (`cteg.model.released_decoding`).
         guidance: See `Mixture.guided`; models without a sequence latent take no notice of it.
 
     Yields:
@@ -202,8 +210,11 @@ def stream(
     """
     noise, rows, wanted = draw_noise(model, seeds), len(seeds), wanted or len(seeds)
     rule = StopRule(model, noise, temperature)
-    decode = _cached_steps if is_cached and model.caches_exactly else _uncached_steps
-    steps = decode(model, text, text_mask, noise, rows, temperature, guidance)
+    if isinstance(model, ReleasedCTEG):
+        steps = _released_steps(model, text, text_mask, noise, rows, temperature, is_cached)
+    else:
+        decode = _cached_steps if is_cached and model.caches_exactly else _uncached_steps
+        steps = decode(model, text, text_mask, noise, rows, temperature, guidance)
     written = 0
     for frames, stop_logits in steps:
         frames = frames[:, : model.config.max_frames - written]
@@ -258,8 +269,33 @@ def _uncached_steps(
         yield frames, stop_logits
 
 
+def _released_steps(
+    model: ReleasedCTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float, is_cached: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Frames (R, 1, 53) of a released model, with stop log-odds that say nothing.
+
+    Temperature scales both noises. A frame's noise is drawn once, for a sample must be a function of its seed; the
+    released code draws the latents of the whole past anew at every step, of which only those below the highest layer
+    are read again: with one layer the distribution is the same.
+    """
+
+    def draw(mean: Tensor, log_variance: Tensor, layer: int, which: slice) -> Tensor:
+        return mean + temperature * torch.exp(0.5 * log_variance) * noise.latent[:, which, layer]
+
+    frame, no_stop = model.first_frame.expand(rows, -1), text.new_zeros(rows, 1)
+    if model.config.writes_first_frame:
+        yield frame[:, None], no_stop
+    decoder = (Decoder if is_cached else RecomputingDecoder)(model, text, text_mask, rows)
+    for newest in range(1, noise.latent.shape[1]):  # row 0 is the start row
+        hidden = decoder.step(frame, draw)
+        if noise.hidden is not None:
+            hidden = hidden + temperature * model.config.output_noise * noise.hidden[:, newest]
+        frame = model.output(hidden)
+        yield frame[:, None], no_stop
+
+
 def sample(
-    model: CTEG,
+    model: Model,
     text: Tensor,
     text_mask: Tensor,
     seeds: list[int],

@@ -66,19 +66,20 @@ class TextEncoder(nn.Module):
 
     Args:
         backbone: A transformers encoder that returns `last_hidden_state`.
-        tokenizer: The tokenizer that belongs to it.
+        tokenizer: The tokenizer that belongs to it; None for an encoder that gets token ids only.
         labels: Names of the feelings that the label head reads; empty for an encoder that was not fine-tuned.
     """
 
-    def __init__(self, backbone: nn.Module, tokenizer: Tokenizer, labels: Sequence[str] = ()) -> None:
+    def __init__(self, backbone: nn.Module, tokenizer: Tokenizer | None, labels: Sequence[str] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.labels = tuple(labels)
         self.size: int = backbone.config.hidden_size
         self.label_head = nn.Linear(self.size, len(self.labels)) if self.labels else None
-        tokenizer.enable_truncation(MAX_TOKENS)
-        tokenizer.enable_padding(pad_id=backbone.config.pad_token_id or 0)
+        if tokenizer is not None:
+            tokenizer.enable_truncation(MAX_TOKENS)
+            tokenizer.enable_padding(pad_id=backbone.config.pad_token_id or 0)
 
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids (B, L) and their mask (B, L), True for real tokens."""

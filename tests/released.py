@@ -12,8 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import BertConfig, BertModel
 
 D, JAW = 53, 50
+WORDS = 110
+"""Vocabulary of the text encoder."""
 
 
 def make_checkpoint(seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -47,7 +50,17 @@ def make_checkpoint(seed: int = 0, **changes: Any) -> dict[str, Any]:
         add(f"{name}.weight", outputs, inputs)
         tensors[f"{name}.bias"] = 0.1 * torch.randn(outputs)
 
-    add("encoder.embeddings.word_embeddings.weight", 110, size)
+    bert = BertModel(
+        BertConfig(
+            vocab_size=WORDS,
+            hidden_size=size,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
+            max_position_embeddings=140,
+        )
+    ).eval()
+    tensors |= {f"encoder.{name}": tensor for name, tensor in bert.state_dict().items()}
     add("decoder.trg_word_emb.weight", 110, size)
     linear("decoder.exp_emb", size, D)
     add("decoder.position_enc.pos_table", 1, 20, size)
@@ -69,11 +82,12 @@ def make_checkpoint(seed: int = 0, **changes: Any) -> dict[str, Any]:
     add("trg_exp_prj.weight", D, size)
     if options["one_step_loss"]:
         add("trg_word_prj_one_step.weight", D, size)
-    settings = argparse.Namespace(**options, encoder_pretrained=torch.nn.Linear(2, 2))
+    settings = argparse.Namespace(**options, encoder_pretrained=bert)
     return {"epoch": 7, "settings": settings, "model": tensors}
 
 
-def make_batch(size: int, seed: int = 1) -> dict[str, Tensor]:
+@torch.inference_mode()
+def make_batch(checkpoint: dict[str, Any], seed: int = 1) -> dict[str, Tensor]:
     """Two sentences with 9 and 6 frames, in the layout of the reference numbers."""
     generator = torch.Generator().manual_seed(seed)
     frames, tokens = torch.zeros(2, 11, D), torch.zeros(2, 11, dtype=torch.long)
@@ -82,8 +96,11 @@ def make_batch(size: int, seed: int = 1) -> dict[str, Tensor]:
         tokens[row, : count + 2] = torch.tensor([101, *[100] * count, 102])
     src_mask = torch.ones(2, 5, dtype=torch.bool)
     src_mask[1, 3:] = False
+    src_ids = torch.randint(1, WORDS, (2, 5), generator=generator)
+    encoder = checkpoint["settings"].encoder_pretrained
     return {
-        "enc": torch.randn(2, 5, size, generator=generator),
+        "src_ids": src_ids,
+        "enc": encoder(src_ids, src_mask.long()).last_hidden_state,
         "src_mask": src_mask,
         "first_frame": torch.randn(2, 1, D, generator=generator),
         "frames": frames,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from typer.testing import CliRunner
 
-from cteg.errors import InputError
-from tests.released import Reference, make_batch, make_checkpoint
-from training.import_checkpoint import app, check, load_released, our_name, read_checkpoint
+import cteg
+from cteg.checkpoint import load_model
+from cteg.errors import InputError, WeightsError
+from tests.released import WORDS, Reference, make_batch, make_checkpoint
+from training.import_checkpoint import app, check, our_name, read_checkpoint
 
 SWITCHES = {
     "as released": {},
@@ -36,9 +42,24 @@ def saved(tmp_path):
     def write(**changes):
         checkpoint = make_checkpoint(**changes)
         torch.save(checkpoint, tmp_path / "model.chkpt")
-        numbers = Reference(checkpoint).numbers(make_batch(checkpoint["settings"].d_model))
-        np.savez(tmp_path / "numbers.npz", **numbers)
+        np.savez(tmp_path / "numbers.npz", **Reference(checkpoint).numbers(make_batch(checkpoint)))
         return tmp_path / "model.chkpt", tmp_path / "numbers.npz"
+
+    return write
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A folder with the tokenizer of the checkpoint's text encoder, and the mean frame."""
+
+    def write(words=WORDS):
+        vocabulary = {"[PAD]": 0, "[UNK]": 1} | {f"w{index}": index for index in range(2, words)}
+        tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = Whitespace()
+        (tmp_path / "bert").mkdir(exist_ok=True)
+        tokenizer.save(str(tmp_path / "bert" / "tokenizer.json"))
+        np.save(tmp_path / "mean.npy", np.linspace(-1, 1, 53))
+        return "--tokenizer", tmp_path / "bert", "--mean", tmp_path / "mean.npy"
 
     return write
 
@@ -48,22 +69,75 @@ def test_the_numbers_agree(switch, saved, tmp_path):
     checkpoint, numbers = saved(**SWITCHES[switch])
     result = invoke(checkpoint, tmp_path / "out", "--check", numbers)
     assert result.exit_code == 0, result.output
-    errors = check(load_released(tmp_path / "out"), numbers)
-    expected = {"generated", "pred", "rec", "kl"}
+    errors = check(load_model(tmp_path / "out")[0], read_checkpoint(checkpoint)[1], numbers)
+    expected = {"enc", "generated", "pred", "rec", "kl"}
     expected |= set() if SWITCHES[switch].get("one_step_loss") is False else {"prior_pred", "target_guided"}
     assert set(errors) == expected
     assert max(errors.values()) < 1e-5
     assert all(name in result.output for name in expected)
 
 
-def test_the_folder_holds_plain_files(saved, tmp_path):
+def test_the_folder_holds_plain_files_in_reference_mode(saved, tmp_path):
     checkpoint, _ = saved()
     assert invoke(checkpoint, tmp_path / "out").exit_code == 0
-    files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {"config.json", "model.safetensors", "text_encoder.safetensors"}
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    encoder = {"text_encoder/config.json", "text_encoder/model.safetensors"}
+    assert files == {"config.json", "manifest.json", "model.safetensors"} | encoder
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["space"] == "flame"
-    assert config["settings"]["d_model"] == 24
+    assert config["kind"] == "released"
+    model = config["model"]
+    assert (model["space"], model["stop"], model["max_frames"]) == ("flame", "none", 19)
+    assert model["writes_first_frame"]
+    with pytest.raises(WeightsError, match="without a tokenizer"):
+        cteg.load(tmp_path / "out")
+
+
+def test_imported_weights_perform_in_reference_mode(saved, bert, tmp_path):
+    assert invoke(saved()[0], tmp_path / "out", *bert()).exit_code == 0
+    generator = cteg.load(tmp_path / "out")
+    assert generator.space == "flame"
+    assert generator.read_feelings("w5") == {}
+    three, two = (generator.generate("w5 w7 w9", samples=n, seed=3) for n in (3, 2))
+    mean = np.linspace(-1, 1, 53, dtype=np.float32)
+    for clip in three:
+        assert len(clip) == 19  # whatever the norm: nothing stops it
+        np.testing.assert_array_equal(clip.coefficients[0], mean)
+    for one, other in zip(three, two, strict=False):
+        np.testing.assert_array_equal(one.coefficients, other.coefficients)
+    assert not np.array_equal(three[0].coefficients, three[1].coefficients)
+
+
+def test_the_same_weights_run_in_our_mode(saved, bert, tmp_path):
+    checkpoint, _ = saved()
+    assert invoke(checkpoint, tmp_path / "out", *bert(), "--mode", "ours").exit_code == 0
+    generator = cteg.load(tmp_path / "out")
+    config = generator.model.config
+    assert (config.stop, config.stop_norm, config.max_frames, config.writes_first_frame) == ("norm", 1.0, 18, False)
+    whole = generator.generate("w5 w7", samples=4, seed=3)
+    assert {len(clip) for clip in whole} == {18}  # random weights know no end
+    norms = [np.linalg.norm(clip.coefficients, axis=1) for clip in whole]
+    threshold = float(np.median(np.concatenate(norms)))
+    generator.model.config = dataclasses.replace(config, stop_norm=threshold)
+    for clip, norm, before in zip(generator.generate("w5 w7", samples=4, seed=3), norms, whole, strict=True):
+        quiet = np.flatnonzero(norm < threshold)
+        assert len(clip) == max(1, quiet[0] if len(quiet) else 18)
+        np.testing.assert_array_equal(clip.coefficients, before.coefficients[: len(clip)])
+
+
+def test_what_is_missing_for_sentences_is_told(saved, bert, tmp_path):
+    checkpoint, _ = saved()
+    _, folder, _, mean = bert()
+    result = invoke(checkpoint, tmp_path / "out", "--tokenizer", folder)
+    assert result.exit_code == 2
+    assert "both --tokenizer and --mean" in result.output
+    result = invoke(checkpoint, tmp_path / "out", *bert(words=90))
+    assert result.exit_code == 2
+    assert "belongs to another BERT" in result.output
+    bert()
+    np.save(mean, np.zeros(52))
+    assert "53 finite numbers" in invoke(checkpoint, tmp_path / "out", "--tokenizer", folder, "--mean", mean).output
+    assert not (tmp_path / "out").exists()
+    assert "expected reference or ours" in invoke(checkpoint, tmp_path / "out", "--mode", "other").output
 
 
 def test_wrong_numbers_are_noticed(saved, tmp_path):
@@ -76,22 +150,6 @@ def test_wrong_numbers_are_noticed(saved, tmp_path):
     assert "differ by more than 0.0001: pred." in result.output
     np.savez(numbers, enc=arrays["enc"])
     assert invoke(checkpoint, tmp_path / "out", "--check", numbers).exit_code == 2
-
-
-def test_noise_is_seeded_and_grows_with_the_temperature(saved):
-    model, _, _ = read_checkpoint(saved()[0])
-    batch = make_batch(24)
-
-    def decode(temperature, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-        return model.decode(batch["enc"], batch["src_mask"], batch["first_frame"], 5, temperature, generator)
-
-    still = decode(0)
-    assert torch.equal(decode(1.0), decode(1.0))
-    assert not torch.equal(decode(1.0), decode(1.0, seed=1))
-    spread = [(decode(temperature) - still).square().mean() for temperature in (0.1, 0.5, 1.0)]
-    assert spread[0] < spread[1] < spread[2]
-    assert torch.equal(still[:, :1], batch["first_frame"])
 
 
 class Malice:
@@ -125,6 +183,8 @@ def test_other_checkpoints_are_told(tmp_path):
     refuse("other kinds", model=[1, 2])
     refuse("which the released decoder does not have", model=tensors | {"decoder.other.weight": torch.zeros(1)})
     refuse("lacks 1 tensors", model={k: v for k, v in tensors.items() if k != "trg_exp_prj.weight"})
+    no_bert = {name: tensor for name, tensor in tensors.items() if not name.startswith("encoder")}
+    refuse("holds no BERT", model=no_bert)
     refuse("not finite", model=tensors | {"trg_exp_prj.weight": torch.full((53, 24), torch.nan)})
     refuse("of shape", model=tensors | {"trg_exp_prj.weight": torch.zeros(53, 23)})
     settings = make_checkpoint(flat_method="other")["settings"]

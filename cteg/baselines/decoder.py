@@ -26,6 +26,8 @@ class CTEGSystem:
         guidance: See `cteg.sampling.Settings`.
     """
 
+    rows = ROWS
+
     def __init__(self, model: CTEG, name: str, guidance: float = 0.0) -> None:
         self.model, self.name, self.guidance = model.eval(), name, guidance
         self.stride = model.config.frames_per_step
@@ -34,8 +36,8 @@ class CTEGSystem:
         """See `System.generate`; sample i of sentence s has the seed `seed + s * samples + i`."""
         rows = [sentence for sentence in range(len(sentences)) for _ in range(samples)]
         clips: list[Frames] = []
-        for start in range(0, len(rows), ROWS):
-            part = sentences.rows(rows[start : start + ROWS])
+        for start in range(0, len(rows), self.rows):
+            part = sentences.rows(rows[start : start + self.rows])
             seeds = [seed + start + row for row in range(len(part))]
             clips += self._decode(part.states, part.mask, seeds, temperature)
         return [clips[first : first + samples] for first in range(0, len(clips), samples)]
@@ -45,8 +47,8 @@ class CTEGSystem:
         text = self.model.null_text[None]  # (1, 1, text_size)
         mask = torch.ones(1, 1, dtype=torch.bool)
         clips: list[Frames] = []
-        for start in range(0, count, ROWS):
-            seeds = [seed + row for row in range(start, min(start + ROWS, count))]
+        for start in range(0, count, self.rows):
+            seeds = [seed + row for row in range(start, min(start + self.rows, count))]
             rows = (len(seeds), -1, -1)
             clips += self._decode(text.expand(rows), mask.expand(rows[:2]), seeds, temperature)
         return clips
@@ -62,8 +64,8 @@ class CTEGSystem:
         """See `System.predict`: true frames go in step by step, latents are the likeliest (temperature 0)."""
         predicted: list[Frames] = [np.empty(0)] * len(clips)
         order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-        for start in range(0, len(order), ROWS):
-            part = order[start : start + ROWS]
+        for start in range(0, len(order), self.rows):
+            part = order[start : start + self.rows]
             frames = self._predict(sentences.rows(part), [clips[i] for i in part])
             for row, index in enumerate(part):
                 predicted[index] = frames[row, : len(clips[index])]

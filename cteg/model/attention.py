@@ -6,6 +6,7 @@ Letters: B batch, N queries, L keys, H hidden, A heads.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,17 +17,25 @@ LAYER_NORM_EPS = 1e-6
 """As in the released code."""
 
 
+Listener = Callable[[Tensor], Tensor]
+"""Attention to one known text: (B, N, H) -> (B, N, H)."""
+
+
 @dataclass
 class KeyValues:
-    """Keys and values of the past, grown in place: each (B, A, capacity, H/A), the first `length` filled."""
+    """Keys and values of the past, grown in place: each (B, A, capacity, H/A), the first `length` filled.
+
+    `projection` (3H, H) holds the weights of query, key and value one below the other: one product instead of three.
+    """
 
     keys: Tensor
     values: Tensor
+    projection: Tensor
     length: int = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new positions (B, A, n, H/A) and return all keys and values so far."""
-        end = self.length + keys.shape[2]
+        """Store the next position (B, A, 1, H/A) and return all keys and values so far."""
+        end = self.length + 1
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         self.length = end
@@ -60,41 +69,93 @@ class Attention(nn.Module):
         """(B, N, H) -> (B, A, N, H/A)."""
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def memory(self, states: Tensor, rows: int | None = None) -> tuple[Tensor, Tensor]:
-        """Project attended states (B, L, memory_size) to keys and values (B, A, L, H/A).
-
-        With `rows`, one sentence (B = 1) is shared by that many sequences without being copied.
-        """
-        keys, values = self.split(self.key(states)), self.split(self.value(states))
-        if rows is None:
-            return keys, values
-        return keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)
+    def memory(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Project attended states (B, L, memory_size) to keys and values (B, A, L, H/A)."""
+        return self.split(self.key(states)), self.split(self.value(states))
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
         """Attend from `query` (B, N, H) to given keys and values; `mask` is True where a key may be seen."""
+        return self.attend_projected(query, self.split(self.query(query)), keys, values, mask, is_causal)
+
+    def attend_projected(
+        self, states: Tensor, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool
+    ) -> Tensor:
+        """The same with the states' queries (B, A, N, H/A) already computed."""
         attended = functional.scaled_dot_product_attention(
-            self.split(self.query(query)),
-            keys,
-            values,
-            attn_mask=mask,
-            is_causal=is_causal,
-            dropout_p=self.dropout if self.training else 0.0,
+            query, keys, values, attn_mask=mask, is_causal=is_causal, dropout_p=self.dropout if self.training else 0.0
         )  # (B, A, N, H/A)
         output = self.output(attended.transpose(1, 2).flatten(2))
-        return self.norm(query + functional.dropout(output, self.dropout, self.training))
+        return self.norm(states + functional.dropout(output, self.dropout, self.training))
 
     def to_self(self, states: Tensor) -> Tensor:
         """Causal self-attention over a whole sequence (B, N, H): position n sees positions <= n."""
         return self.attend(states, *self.memory(states), mask=None, is_causal=True)
 
+    def fused_projection(self) -> Tensor:
+        """Weights of query, key and value one below the other, (3H, H)."""
+        return torch.cat([self.query.weight, self.key.weight, self.value.weight])
+
+    def start(self, rows: int, capacity: int) -> KeyValues:
+        """Make room for `capacity` positions of `rows` sequences."""
+        projection = self.fused_projection()
+        shape = (rows, self.heads, capacity, len(projection) // 3 // self.heads)
+        return KeyValues(projection.new_zeros(shape), projection.new_zeros(shape), projection)
+
     def to_self_cached(self, state: Tensor, past: KeyValues) -> Tensor:
         """Causal self-attention for the next position (B, 1, H), whose keys and values join `past`."""
-        keys, values = past.append(*self.memory(state))
-        return self.attend(state, keys, values, mask=None, is_causal=False)
+        projected = functional.linear(state, past.projection).view(len(state), 3 * self.heads, 1, -1)
+        query, key, value = projected.chunk(3, 1)  # (B, A, 1, H/A) each
+        return self.attend_projected(state, query, *past.append(key, value), mask=None, is_causal=False)
+
+    def listen_to(self, text: Tensor, text_mask: Tensor) -> Listener:
+        """Return the attention to a text that many states will read.
+
+        Args:
+            text: (B, L, memory_size), or (1, L, memory_size) for one sentence that all sequences share.
+            text_mask: (B, L) or (1, L), True for real tokens.
+        """
+        if len(text) == 1:
+            return FoldedText(self, text, text_mask)
+        memory, mask = self.memory(text), text_mask[:, None, None]
+        return lambda states: self.to_memory(states, memory, mask)
 
     def to_memory(self, states: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """Attend to a sentence's keys and values; `mask` (B, 1, 1, L) is True for real tokens."""
         return self.attend(states, *memory, mask=mask, is_causal=False)
+
+
+class FoldedText:
+    """Attention to a text with the projections round it multiplied out, for many states that read the same text.
+
+    A head's score of state x and token t is x' (Wq' Wk t), and what it returns of t is Wo (Wv t): both brackets are
+    computed once. Two products with A L columns then take the place of two with H, which are larger for sentences of
+    less than H/A tokens (64 at the paper's size). The result is the same.
+
+    Args:
+        attention: In evaluation mode; nothing is dropped out.
+        text: (B, L, memory_size), one text per sequence, or B = 1 for all.
+        text_mask: (B, L), True for real tokens.
+    """
+
+    def __init__(self, attention: Attention, text: Tensor, text_mask: Tensor) -> None:
+        self.norm, self.heads = attention.norm, attention.heads
+        keys, values = attention.memory(text)  # (B, A, L, H/A)
+        width = keys.shape[-1]
+        query = attention.query.weight.view(self.heads, width, -1)
+        output = attention.output.weight.view(-1, self.heads, width)
+        self.scores = torch.einsum("bald,adh->bhal", keys, query).flatten(2) / math.sqrt(width)  # (B, H, A L)
+        self.outputs = torch.einsum("bald,had->balh", values, output).flatten(1, 2)  # (B, A L, H)
+        self.bias = None
+        if not text_mask.all():
+            self.bias = torch.zeros_like(text_mask, dtype=text.dtype).masked_fill(~text_mask, -math.inf)[:, None, None]
+        if len(text) == 1:
+            self.scores, self.outputs = self.scores[0], self.outputs[0]  # one plain product for all sequences
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """(B, N, H) -> (B, N, H)."""
+        scores = (states @ self.scores).unflatten(-1, (self.heads, -1))  # (B, N, A, L)
+        weights = torch.softmax(scores if self.bias is None else scores + self.bias, -1)
+        return self.norm(states + weights.flatten(-2) @ self.outputs)
 
 
 class FeedForward(nn.Module):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from cteg.layout import D
-from cteg.model.attention import LAYER_NORM_EPS, KeyValues, sinusoid_positions
+from cteg.model.attention import LAYER_NORM_EPS, sinusoid_positions
 from cteg.model.config import CTEGConfig
 from cteg.model.expression_attention import ExpressionAttention
-from cteg.model.latent import Gaussian, LatentPast, Mixture
+from cteg.model.latent import Gaussian, Mixture
 from cteg.model.layers import ContextLayer, CVADLayer, DrawLatent, LatentTrace, LayerPast
 from cteg.model.sequence_latent import SequenceLatent, pool_text
 
@@ -82,7 +82,6 @@ class DecodingState:
     """A batch of sequences while it is decoded with caches; frames themselves are kept by the caller."""
 
     layers: list[LayerPast]
-    text_mask: Tensor | None  # None where every token is real
     condition: Tensor  # (B, 1, H), what joins every step's input
     channel_total: Tensor  # (B, 1, 53), sum of all frames so far, for the causal EwA
     frame_count: int = 0
@@ -276,19 +275,10 @@ class CTEG(nn.Module):
             draw: Draws the sequence latent, see `draw_condition`.
             guidance: How much further the sentence moves the repertoire's weights away from those of no sentence.
         """
-        config = self.config
-        shape = (rows, config.heads, self.positions.shape[0], config.hidden_size // config.heads)
-
-        def room() -> KeyValues:
-            return KeyValues(text.new_zeros(shape), text.new_zeros(shape))
-
-        pasts = [layer.start(room(), text, rows) for layer in self.context_layers]
-        for layer in self.layers:
-            latent = LatentPast(room(), text.new_zeros(rows, 1, config.hidden_size))
-            pasts.append(layer.start(room(), latent, text, rows))
-        mask = None if bool(text_mask.all()) else text_mask[:, None, None, :].expand(rows, -1, -1, -1)
+        layers = [*self.context_layers, *self.layers]
+        pasts = [layer.start(text, text_mask, rows, self.positions.shape[0]) for layer in layers]
         condition = self.draw_condition(text, text_mask, rows, draw, guidance)
-        return DecodingState(pasts, mask, condition, text.new_zeros(rows, 1, D))
+        return DecodingState(pasts, condition, text.new_zeros(rows, 1, D))
 
     def step(self, newest: Tensor, state: DecodingState, draw: DrawLatent) -> tuple[Tensor, Tensor]:
         """Write the next K frames, given the newest K known ones.
@@ -312,10 +302,10 @@ class CTEG(nn.Module):
         hidden = self.to_input(self._embed(adjusted), state.condition, self.positions[state.step])
         state.step += 1
         for layer, past in zip(self.context_layers, state.layers, strict=False):
-            hidden = layer.step(hidden, past, state.text_mask)
+            hidden = layer.step(hidden, past)
         contexts = []
         for index, (layer, past) in enumerate(zip(self.layers, state.layers[len(self.context_layers) :], strict=True)):
-            hidden, context = layer.step(hidden, past, state.text_mask, draw, index)
+            hidden, context = layer.step(hidden, past, draw, index)
             contexts.append(context)
         return hidden, self.stop_head(contexts[0])[:, 0]
 

@@ -113,12 +113,16 @@ class LatentTemporalAttention(nn.Module):
             return states.cumsum(1) / count[:, None]
         return states
 
+    def start(self, rows: int, capacity: int) -> LatentPast:
+        """Make room for `capacity` steps of `rows` sequences."""
+        return LatentPast(self.attention.start(rows, capacity) if self.form == "causal_attention" else None)
+
     def step(self, state: Tensor, past: LatentPast) -> Tensor:
         """The same for the next step alone, (B, 1, H), with the past kept in `past`."""
         if self.form == "causal_attention":
             return self.attention.to_self_cached(state, past.key_values)
         if self.form == "flat":
-            past.total = past.total + state
+            past.total = state if past.total is None else past.total + state
             past.count += 1
             return past.total / past.count
         return state
@@ -128,8 +132,8 @@ class LatentTemporalAttention(nn.Module):
 class LatentPast:
     """What LTA keeps between steps: keys and values, or the running sum (B, 1, H) and its count."""
 
-    key_values: KeyValues
-    total: Tensor
+    key_values: KeyValues | None
+    total: Tensor | None = None
     count: int = 0
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cteg.model.attention import Attention, FeedForward, KeyValues
+from cteg.model.attention import Attention, FeedForward, KeyValues, Listener
 from cteg.model.config import CTEGConfig
 from cteg.model.latent import Gaussian, LatentHeads, LatentPast, LatentTemporalAttention, Mixture
 
@@ -21,11 +21,11 @@ DrawLatent = Callable[[Mixture, int], Tensor]
 
 @dataclass
 class LayerPast:
-    """All that one layer keeps between decoding steps, and the sentence's keys and values."""
+    """All that one layer keeps between decoding steps, and its attention to the sentence."""
 
     own: KeyValues
-    text: tuple[Tensor, Tensor]
-    second_text: tuple[Tensor, Tensor] | None = None
+    text: Listener
+    second_text: Listener | None = None
     latent: LatentPast | None = None
 
 
@@ -55,14 +55,14 @@ class ContextLayer(nn.Module):
         states = self.text_attention.to_memory(states, self.text_attention.memory(text), text_mask)
         return self.feed_forward(states)
 
-    def start(self, own: KeyValues, text: Tensor, rows: int) -> LayerPast:
-        """Prepare decoding of `rows` sequences; arguments as in `CTEG.start`."""
-        return LayerPast(own, self.text_attention.memory(text, rows))
+    def start(self, text: Tensor, text_mask: Tensor, rows: int, capacity: int) -> LayerPast:
+        """Prepare decoding of `rows` sequences of at most `capacity` steps; the text as in `CTEG.start`."""
+        own = self.self_attention.start(rows, capacity)
+        return LayerPast(own, self.text_attention.listen_to(text, text_mask))
 
-    def step(self, state: Tensor, past: LayerPast, text_mask: Tensor | None) -> Tensor:
+    def step(self, state: Tensor, past: LayerPast) -> Tensor:
         """The forward pass for the next step alone, (B, 1, H)."""
-        state = self.self_attention.to_self_cached(state, past.own)
-        return self.feed_forward(self.text_attention.to_memory(state, past.text, text_mask))
+        return self.feed_forward(past.text(self.self_attention.to_self_cached(state, past.own)))
 
 
 class CVADLayer(nn.Module):
@@ -132,22 +132,21 @@ class CVADLayer(nn.Module):
         lifted = self.up(z)
         return self.guided_feed_forward(lifted if below is None else lifted + below)
 
-    def start(self, own: KeyValues, latent: LatentPast, text: Tensor, rows: int) -> LayerPast:
-        """Prepare decoding of `rows` sequences; arguments as in `CTEG.start`."""
-        memory, second = self.text_attention.memory(text, rows), self.second_text_attention.memory(text, rows)
-        return LayerPast(own, memory, second, latent)
+    def start(self, text: Tensor, text_mask: Tensor, rows: int, capacity: int) -> LayerPast:
+        """Prepare decoding of `rows` sequences of at most `capacity` steps; the text as in `CTEG.start`."""
+        return LayerPast(
+            own=self.self_attention.start(rows, capacity),
+            text=self.text_attention.listen_to(text, text_mask),
+            second_text=self.second_text_attention.listen_to(text, text_mask),
+            latent=self.latent_attention.start(rows, capacity),
+        )
 
-    def step(
-        self, state: Tensor, past: LayerPast, text_mask: Tensor | None, draw: DrawLatent, index: int
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, state: Tensor, past: LayerPast, draw: DrawLatent, index: int) -> tuple[Tensor, Tensor]:
         """Decode the next step (B, 1, H); returns its output and LTA's context, both (B, 1, H)."""
         attended = self.self_attention.to_self_cached(state, past.own)
-        context = self.text_attention.to_memory(attended, past.text, text_mask)
-        context = self.latent_attention.step(context, past.latent)
+        context = self.latent_attention.step(past.text(attended), past.latent)
         z = self._draw(context, draw, index)
-        combined = attended + self.up(z.to(attended.dtype))
-        combined = self.second_text_attention.to_memory(combined, past.second_text, text_mask)
-        return self.feed_forward(combined), context
+        return self.feed_forward(past.second_text(attended + self.up(z.to(attended.dtype)))), context
 
     def decode_prefix(
         self, states: Tensor, text: Tensor, text_mask: Tensor, known: Tensor, draw: DrawLatent, index: int
