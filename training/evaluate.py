@@ -18,15 +18,16 @@ import torch
 import typer
 from rich.progress import track
 
+from cteg import layout, metrics
 from cteg.baselines import retrieval
 from cteg.baselines.decoder import CTEGSystem
 from cteg.baselines.lm_listener import load_lm_listener
+from cteg.baselines.released import make_system
 from cteg.baselines.system import System
 from cteg.checkpoint import load_pretrained, sha256
 from cteg.errors import InputError
-from cteg.model.cteg import CTEG
 from cteg.model.sequence_latent import pool_text
-from cteg.sampling import Settings
+from cteg.sampling import Model, Settings
 from cteg.text import TextEncoder
 from training.common import plain_errors
 from training.data import TextStates, cached_text_states
@@ -77,7 +78,7 @@ def drawn_baselines(judge: Judge, train: Performances, states: TextStates) -> li
     ]
 
 
-def load_decoder(folder: Path, encoder_hash: str) -> CTEG:
+def load_decoder(folder: Path, encoder_hash: str) -> Model:
     """Read the CTEG of a weights folder that was trained with the given text encoder.
 
     Raises:
@@ -89,19 +90,19 @@ def load_decoder(folder: Path, encoder_hash: str) -> CTEG:
 
 
 def trained_rows(
-    model: CTEG, encoder_hash: str, deterministic: Path | None, lm_listener: Path | None, also: Sequence[Path]
+    model: Model, encoder_hash: str, deterministic: Path | None, lm_listener: Path | None, also: Sequence[Path]
 ) -> list[Row]:
     """Rows of all trained systems; the main one first, at the temperature that the app uses."""
     default = Settings()
     label = f"CTEG, temperature {default.temperature:g}" + (
         f", guidance {default.guidance:g}" if default.guidance else ""
     )
-    rows = [Row(f"{label} (default)", CTEGSystem(model, "CTEG", default.guidance), default.temperature)]
+    rows = [Row(f"{label} (default)", make_system(model, "CTEG", default.guidance), default.temperature)]
     if (default.temperature, default.guidance) != (1.0, 0.0):
-        rows.append(Row("CTEG, temperature 1", CTEGSystem(model, "CTEG"), 1.0))
+        rows.append(Row("CTEG, temperature 1", make_system(model, "CTEG"), 1.0))
     for folder in also:
         name = folder.parent.name if folder.name == "weights" else folder.name
-        rows.append(Row(name, CTEGSystem(load_decoder(folder, encoder_hash), name), 1.0))
+        rows.append(Row(name, make_system(load_decoder(folder, encoder_hash), name), 1.0))
     if deterministic:
         name = report.DETERMINISTIC
         rows.append(Row(name, CTEGSystem(load_decoder(deterministic, encoder_hash), name), 1.0))
@@ -121,7 +122,8 @@ def trained_rows(
 def write(results: dict[str, Any], comparison: Comparison, out: Path) -> None:
     """Write page, JSON and plots."""
     folder = out / "figures"
-    plots.temperature_curve(results["curve"], Settings().temperature, folder / "results_temperature.png")
+    if results["text_reading"] is not None:
+        plots.temperature_curve(results["curve"], Settings().temperature, folder / "results_temperature.png")
     shown = [report.REFERENCE, results["main"], *(n for n in report.TRAINED_BASELINES if n in comparison.systems)]
     plots.speed_spectra({name: comparison.spectra[name] for name in shown}, folder / "results_spectrum.png")
     plots.length_histograms({name: comparison.lengths[name] for name in shown}, folder / "results_lengths.png")
@@ -132,9 +134,11 @@ def write(results: dict[str, Any], comparison: Comparison, out: Path) -> None:
 @plain_errors
 def main(
     weights: Annotated[Path, typer.Option(help="weights folder to judge")],
-    performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
-    classifier: Annotated[Path, typer.Option(help="file written by training.motion_classifier")],
+    performances: Annotated[Path, typer.Option(help="folder written by training.synthesise or import_emoava")],
     out: Annotated[Path, typer.Option(help="folder for results.md, results.json and figures/")],
+    classifier: Annotated[
+        Path | None, typer.Option(help="file of training.motion_classifier; none for a corpus without feelings")
+    ] = None,
     deterministic: Annotated[Path | None, typer.Option(help="weights trained with --config deterministic")] = None,
     lm_listener: Annotated[Path | None, typer.Option(help="folder written by training.baselines")] = None,
     also: Annotated[list[Path] | None, typer.Option(help="further weights folders, named by their run")] = None,
@@ -156,13 +160,21 @@ def main(
     (train, states), (test, test_states) = (
         (data, cached_text_states(data.texts, encoder_folder, performances)) for data in splits
     )
+    if train.space != model.config.space:
+        raise InputError(f"The weights write the space {model.config.space!r}, the corpus is of {train.space!r}.")
     judge = Judge.choose(test, test_states, classifier, per_group, seed)
+    if train.space == "flame":
+        judge = judge.for_flame(train.frames, model.config.max_frames)
+        scale = np.full(layout.D, metrics.EMOCA_STD)  # CPPL's box is made for EMOCA's coefficients as they are
+    else:
+        scale = model.coefficient_scale.numpy()
     main_row = rows[0]
-    rows = [Row(s.name, s, 1.0) for s in ceilings(judge, encoder, test)] + rows
+    if train.has_feelings:
+        rows = [Row(s.name, s, 1.0) for s in ceilings(judge, encoder, test)] + rows
     rows += [Row(s.name, s, 1.0) for s in drawn_baselines(judge, train, states)]
     chosen = np.random.default_rng(seed).permutation(len(test))[: len(judge.sentences)]
     free = [test.clip(int(i)) for i in chosen]
-    comparison = Comparison(judge, free, model.coefficient_scale.numpy(), seed, draws)
+    comparison = Comparison(judge, free, scale, seed, draws)
     for row in track(rows, "judging systems"):
         comparison.add(row, samples)
     comparison.add_copies()
@@ -180,7 +192,8 @@ def main(
         "main": main_row.name,
         "sentences": len(judge.sentences),
         "samples": samples,
-        "text_reading": text_reading(encoder, judge),
+        "space": train.space,
+        "text_reading": text_reading(encoder, judge) if train.has_feelings else None,
         "systems": comparison.systems,
         "curve": curve,
         "clusters": {key: count for key, count in clusters.items() if count is not None},

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cteg import metrics
+from cteg import layout, metrics
 from cteg.baselines.decoder import CTEGSystem
 from cteg.baselines.system import Frames, Sentences
 from cteg.checkpoint import load_module
@@ -35,6 +35,8 @@ def leading_groups(data: Performances) -> NDArray[np.intp]:
 def balanced_sentences(data: Performances, per_group: int, rng: np.random.Generator) -> list[int]:
     """Draw held-out sentences with two or more performances, equally many per leading feeling."""
     sentences, counts = np.unique(data.sentence, return_counts=True)
+    if not data.has_feelings:  # as many, drawn from all
+        return rng.permutation(sentences[counts >= 2])[: per_group * len(SEVEN)].tolist()
     group = leading_groups(data)[sentences]
     chosen: list[int] = []
     for index in range(len(SEVEN)):
@@ -49,17 +51,20 @@ class Judge:
 
     Attributes:
         sentences: The S sentences.
-        mixes: (S, 7), distribution of the human labels over `SEVEN`.
+        mixes: (S, 7), distribution of the human labels over `SEVEN`; None, like groups and classifier, for a corpus
+            without feelings.
         groups: (S,), the leading feeling of each by its human labels, index into `SEVEN`.
         references: Reference clips of each sentence, two or more.
         classifier: Reads the feeling of a clip.
+        first: (53,), the frame that comes before every clip.
     """
 
     sentences: Sentences
-    mixes: NDArray[np.floating]
-    groups: NDArray[np.intp]
+    mixes: NDArray[np.floating] | None
+    groups: NDArray[np.intp] | None
     references: list[list[Frames]]
-    classifier: MotionClassifier
+    classifier: MotionClassifier | None
+    first: Frames = field(default_factory=layout.neutral)
 
     @classmethod
     def prepare(
@@ -76,21 +81,37 @@ class Judge:
         return cls.choose(data, cached_text_states(data.texts, encoder, performances), classifier, per_group, seed)
 
     @classmethod
-    def choose(cls, data: Performances, states: TextStates, classifier: Path, per_group: int, seed: int) -> Judge:
+    def choose(
+        cls, data: Performances, states: TextStates, classifier: Path | None, per_group: int, seed: int
+    ) -> Judge:
         """Choose sentences of a split that is in memory.
 
         Raises:
-            InputError: no sentence of the split has two performances.
+            InputError: no sentence of the split has two performances; or there is no classifier, or one for a corpus
+                without feelings.
         """
+        if data.has_feelings != (classifier is not None):
+            raise InputError(
+                "Give --classifier, the reader of feelings."
+                if data.has_feelings
+                else "This corpus has no feelings that a classifier could be judged by; leave --classifier out."
+            )
         chosen = balanced_sentences(data, per_group, np.random.default_rng(seed))
         if not chosen:
-            raise InputError("No held-out sentence has two performances; run training.synthesise with more of them.")
+            raise InputError("No held-out sentence has two performances, so variety cannot be measured.")
         references = [[data.clip(int(i)) for i in data.of_sentence(s)] for s in chosen]
+        sentences = Sentences([data.texts[s] for s in chosen], *states.batch(chosen))
+        if classifier is None:
+            return cls(sentences, None, None, references, None)
         reader = MotionClassifier()
         load_module(classifier, reader)
-        sentences = Sentences([data.texts[s] for s in chosen], *states.batch(chosen))
         mixes = to_seven(data.label_weights[chosen])
         return cls(sentences, mixes, leading_groups(data)[chosen], references, reader.eval())
+
+    def for_flame(self, frames: NDArray[np.floating], longest: int) -> Judge:
+        """Let clips begin after the mean of the training frames (F, 53), and cut them to what a model can write."""
+        references = [[clip[:longest] for clip in clips] for clips in self.references]
+        return replace(self, references=references, first=frames.mean(0, dtype=np.float64).astype(np.float32))
 
     def fit(self, groups_of_clips: Sequence[Sequence[Frames]]) -> float:
         """Share of clips in which the classifier reads the leading feeling of the sentence."""

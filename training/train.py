@@ -99,10 +99,10 @@ def run(
 
 @plain_errors
 def main(
-    performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
+    performances: Annotated[Path, typer.Option(help="folder written by training.synthesise or import_emoava")],
     encoder: Annotated[Path, typer.Option(help="text encoder folder written by training.text_encoder")],
     out: Annotated[Path, typer.Option(help="folder of this run; a run found there goes on")],
-    config: Annotated[str, typer.Option(help="small, paper, deterministic or tiny")] = "small",
+    config: Annotated[str, typer.Option(help="small, paper, emoava, deterministic or tiny")] = "small",
     classifier: Annotated[Path | None, typer.Option(help="motion classifier, to judge on the way")] = None,
     steps: Annotated[int, typer.Option(help="instead of the configuration's number of steps")] = 0,
     limit: Annotated[int, typer.Option(help="use only this many performances (smoke run)")] = 0,

@@ -60,7 +60,7 @@ class Trainer:
         accelerator: Where and on how many processes to train; by default what `accelerate launch` set up, or here.
 
     Raises:
-        InputError: a performance is longer than the model can write.
+        InputError: a performance is longer than the model can write, or of another coefficient space.
     """
 
     def __init__(
@@ -73,7 +73,11 @@ class Trainer:
         accelerator: Accelerator | None = None,
     ) -> None:
         longest = int(np.diff(data.offsets).max())
-        if longest > config.model.max_frames:
+        if data.space != config.model.space:
+            raise InputError(
+                f"The performances are of the space {data.space!r}, the model writes {config.model.space!r}."
+            )
+        if longest > config.model.max_frames and config.model.stop == "learned":
             raise InputError(f"A performance has {longest} frames, the model writes at most {config.model.max_frames}.")
         torch.manual_seed(seed)
         self.config, self.data, self.states, self.seed = config, data, states, seed
@@ -82,8 +86,10 @@ class Trainer:
         )
         self.device = self.accelerator.device
         self.model = CTEG(config.model)
-        self.model.first_frame.copy_(torch.zeros(D))
-        self.model.coefficient_scale.copy_(coefficient_scale(data.frames, config.smallest_scale))
+        if data.space == "flame":  # all zero is no face there, but the end of a clip
+            self.model.first_frame.copy_(torch.from_numpy(data.frames.mean(0, dtype=np.float64)))
+        if config.scales_coefficients:
+            self.model.coefficient_scale.copy_(coefficient_scale(data.frames, config.smallest_scale))
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False).to(self.device)
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.01)
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
@@ -101,9 +107,19 @@ class Trainer:
         drawn = bucket_batches(np.diff(self.data.offsets).tolist(), order, self.config.batch, rng)
         return [batch for batch in drawn if len(batch) >= self.accelerator.num_processes]
 
+    def clip(self, data: Performances, index: int) -> np.ndarray:
+        """Return a performance as it is trained: with the norm stop, ended by a zero frame.
+
+        Reference: Xu et al. 2025, section 5. What is longer than the model can write is cut off, as released.
+        """
+        clip = data.clip(index)
+        if self.config.model.stop == "learned":
+            return clip
+        return np.pad(clip, ((0, 1), (0, 0)))[: self.config.model.max_frames]
+
     def batch(self, indices: list[int], rng: np.random.Generator) -> Batch:
         """Cut out, mirror and pad performances."""
-        clips = [self.data.clip(i) for i in indices]
+        clips = [self.clip(self.data, i) for i in indices]
         clips = [mirrored(clip) if rng.random() < self.config.mirror else clip for clip in clips]
         frames, valid = pad_clips(clips, self.config.model.frames_per_step)
         text, text_mask = self.states.batch([int(self.data.sentence[i]) for i in indices])
@@ -155,7 +171,7 @@ class Trainer:
             torch.manual_seed(0)
             for start in range(0, count, config.batch):
                 indices = range(start, min(start + config.batch, count))
-                frames, valid = pad_clips([data.clip(i) for i in indices], config.model.frames_per_step)
+                frames, valid = pad_clips([self.clip(data, i) for i in indices], config.model.frames_per_step)
                 text, text_mask = states.batch([int(data.sentence[i]) for i in indices])
                 steps = frames.shape[1] // config.model.frames_per_step
                 noise = TrainingNoise.draw(config.model, len(frames), steps).to(self.device)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from cteg import metrics
 from cteg.baselines.system import Frames, System
 from cteg.model.cteg import CTEG, TrainingNoise
+from cteg.model.released import ReleasedCTEG
+from cteg.sampling import Model
 from training.data import pad_clips
 from training.evaluation import report
 from training.evaluation.estimates import Counts, Statistic, bootstrap_counts, estimate, over_pairs, ratio
@@ -74,7 +76,7 @@ class Comparison:
         self.counts = bootstrap_counts(len(judge.sentences), np.random.default_rng(seed), draws)
         self.reference = {**figures(judge, judge.references), "diversity": over_pairs(free)}
         own = with_intervals(self.reference, self.reference, self.counts)
-        own.pop("frechet")  # a set's distance from itself is 0 and says nothing
+        own.pop("frechet", None)  # a set's distance from itself is 0 and says nothing
         own.pop("length_distance")
         self.systems: dict[str, dict[str, dict[str, float]]] = {report.REFERENCE: own}
         self.spectra = {report.REFERENCE: spectrum(judge.references)}
@@ -108,9 +110,9 @@ class Comparison:
 
 
 @torch.inference_mode()
-def step_latent_means(model: CTEG, judge: Judge, seed: int) -> NDArray[np.float32] | None:
+def step_latent_means(model: Model, judge: Judge, seed: int) -> NDArray[np.float32] | None:
     """Posterior means of the lowest layer's step latents over reference clips, at most `LATENTS` of them: (n, Z)."""
-    if not model.config.has_step_latent:
+    if isinstance(model, CTEG) and not model.config.has_step_latent:
         return None
     torch.manual_seed(seed)
     owners = np.repeat(np.arange(len(judge.references)), [len(clips) for clips in judge.references])
@@ -119,6 +121,9 @@ def step_latent_means(model: CTEG, judge: Judge, seed: int) -> NDArray[np.float3
     for start in range(0, len(clips), 64):
         frames, valid = pad_clips(clips[start : start + 64], model.config.frames_per_step)
         sentences = judge.sentences.rows(owners[start : start + 64].tolist())
+        if isinstance(model, ReleasedCTEG):
+            means.append(model.posterior_means(sentences.states, sentences.mask, frames, valid)[valid].numpy())
+            continue
         noise = TrainingNoise.draw(model.config, len(frames), frames.shape[1] // model.config.frames_per_step)
         prediction = model(frames, valid, sentences.states, sentences.mask, noise)
         real = valid.unflatten(1, (-1, model.config.frames_per_step)).any(-1)
@@ -127,7 +132,7 @@ def step_latent_means(model: CTEG, judge: Judge, seed: int) -> NDArray[np.float3
     return joined[np.random.default_rng(seed).permutation(len(joined))[:LATENTS]]
 
 
-def latent_clusters(model: CTEG, judge: Judge, seed: int) -> int | None:
+def latent_clusters(model: Model, judge: Judge, seed: int) -> int | None:
     """Clusters of the step latents; None for a model without."""
     means = step_latent_means(model, judge, seed)
     return None if means is None else metrics.latent_clusters(means)

@@ -32,17 +32,10 @@ def figures(judge: Judge, groups: Groups) -> dict[str, Statistic]:
     Returns:
         By name: `fit` and `fit_<feeling>`, `calibration`, `multimodality` (where every sentence has two clips),
         `diversity_on_test`, `variation_over_time`, `variation_within_frame`, `fine_grained_diversity`, `jerk`,
-        `fast_power`, `length`, `length_distance`, `frechet`.
+        `fast_power`, `length`, `length_distance`, `frechet`. Without feelings in the corpus, none of those that the
+        reader of feelings is needed for: fit, calibration, Fréchet distance.
     """
-    readings = [judge.classifier.probabilities(list(clips)).argmax(1) for clips in groups]
-    hits = [float((read == group).mean()) for read, group in zip(readings, judge.groups, strict=True)]
-    found: dict[str, Statistic] = {"fit": weighted_mean(hits, np.ones(len(hits)))}
-    for index, name in enumerate(SEVEN):
-        if (judge.groups == index).any():
-            found[f"fit_{name}"] = weighted_mean(hits, judge.groups == index)
-    mixes = [np.bincount(read, minlength=len(SEVEN)) for read in readings]
-    divergence = [metrics.jensen_shannon(mix, labels) for mix, labels in zip(mixes, judge.mixes, strict=True)]
-    found["calibration"] = weighted_mean(divergence, np.ones(len(groups)))
+    found = _readings(judge, groups) if judge.classifier else {}
     if min(map(len, groups)) > 1:
         pairs = [len(clips) * (len(clips) - 1) / 2 for clips in groups]
         found["multimodality"] = weighted_mean([metrics.multimodality([clips]) for clips in groups], pairs)
@@ -54,6 +47,20 @@ def figures(judge: Judge, groups: Groups) -> dict[str, Statistic]:
     found["fast_power"] = of_clips(_fast_power, groups, shortest=2)
     found["length"] = of_clips(lambda clips: float(np.mean([len(clip) for clip in clips])), groups)
     found["length_distance"] = _length_distance(groups, judge.references)
+    return found
+
+
+def _readings(judge: Judge, groups: Groups) -> dict[str, Statistic]:
+    """Figures by what the classifier reads and by its features."""
+    readings = [judge.classifier.probabilities(list(clips)).argmax(1) for clips in groups]
+    hits = [float((read == group).mean()) for read, group in zip(readings, judge.groups, strict=True)]
+    found: dict[str, Statistic] = {"fit": weighted_mean(hits, np.ones(len(hits)))}
+    for index, name in enumerate(SEVEN):
+        if (judge.groups == index).any():
+            found[f"fit_{name}"] = weighted_mean(hits, judge.groups == index)
+    mixes = [np.bincount(read, minlength=len(SEVEN)) for read in readings]
+    divergence = [metrics.jensen_shannon(mix, labels) for mix, labels in zip(mixes, judge.mixes, strict=True)]
+    found["calibration"] = weighted_mean(divergence, np.ones(len(groups)))
     found["frechet"] = _frechet(judge, groups)
     return found
 
@@ -130,6 +137,5 @@ def predict_references(system: System, judge: Judge) -> list[list[Frames]] | Non
 
 
 def copy_last_references(judge: Judge, stride: int) -> list[list[Frames]]:
-    """The control: every stretch of `stride` frames is the frame before it; clips begin after the neutral frame."""
-    first = layout.neutral()
-    return [[metrics.copy_last(clip, stride, first) for clip in clips] for clips in judge.references]
+    """The control: every stretch of `stride` frames is the frame before it; clips begin after the judge's first one."""
+    return [[metrics.copy_last(clip, stride, judge.first) for clip in clips] for clips in judge.references]
