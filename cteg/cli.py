@@ -17,12 +17,14 @@ from typer.core import TyperCommand
 from cteg.errors import CtegError, InputError
 from cteg.export import FORMATS, TOGETHER, load, save
 from cteg.settings import Settings
+from cteg.study.commands import app as study_app
 
 if TYPE_CHECKING:
     from cteg.clip import Clip
     from cteg.face.rig import Rig
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(study_app, name="study")
 
 HEAD_HELP = "name or file of a head; the bundled one"
 MAP_HELP = "file that maps clips of the flame space to open heads; CTEG_FLAME_MAP"

@@ -74,8 +74,8 @@ class Study:
 
     def skip_to(self, kind: str, rater: str = RATER):
         """Answer pages until one of a kind (as the database calls it) is shown."""
+        page = self.engine.page(rater)  # first: what ran out of time gets a new token here
         kinds = {trial.token: trial.kind for trial in self.trials()}
-        page = self.engine.page(rater)
         while kinds[page.token] != kind:
             page = self.engine.next(rater, self.answer(page, rater).token)
         return page

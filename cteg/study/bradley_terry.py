@@ -138,7 +138,7 @@ def estimate(wins: Array, names: Sequence[str]) -> Array:
         import evalica
     except ImportError as error:
         raise need("evalica") from error
-    padded = _with_ridge(wins, wins)
+    padded = with_ridge(wins, wins)
     rows, columns = np.nonzero(padded)
     result = evalica.bradley_terry(
         [names[row] for row in rows],
@@ -164,7 +164,7 @@ def bootstrap(wins: Array, rng: np.random.Generator, draws: int, met: Array) -> 
     raters = len(wins)
     counts = rng.multinomial(raters, np.full(raters, 1 / raters), size=draws)  # (B, R)
     drawn = np.tensordot(counts, wins, axes=1)  # (B, C, C)
-    return newton(_with_ridge(drawn, met))
+    return newton(with_ridge(drawn, met))
 
 
 def newton(wins: Array) -> Array:
@@ -186,7 +186,8 @@ def newton(wins: Array) -> Array:
     return strengths - strengths.mean(1, keepdims=True)
 
 
-def _with_ridge(wins: Array, met: Array) -> Array:
+def with_ridge(wins: Array, met: Array) -> Array:
+    """Add the ridge between conditions that met in `met` (C, C) to wins (..., C, C)."""
     return wins + RIDGE / 2 * (met + met.T > 0)
 
 
