@@ -11,10 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.emoava import SIZES, write_emoava
 from training.import_emoava import PUBLISHED, main
 from training.performance.store import load_performances
-
-SIZES = {"train": 12, "dev": 6, "test": 8}
 
 app = typer.Typer()
 app.command()(main)
@@ -34,24 +33,7 @@ def refused(folder, out):
 
 @pytest.fixture
 def emoava(tmp_path):
-    """A folder in the layout of EmoAva; half of the texts have two clips."""
-
-    def write(protocol=4, dtype=np.float64):
-        folder = tmp_path / "emoava"
-        folder.mkdir(exist_ok=True)
-        rng = np.random.default_rng(0)
-        for split, size in SIZES.items():
-            texts = [f"{split} sentence {index // 2 if index < size // 2 else index} é" for index in range(size)]
-            clips = [rng.normal(0.5, 1, (int(rng.integers(4, 20)), 53)).astype(dtype) for _ in range(size)]
-            (folder / f"{split}_stage1_text.pkl").write_bytes(pickle.dumps(texts, protocol))
-            (folder / f"{split}_stage1_exps.pkl").write_bytes(pickle.dumps(clips, protocol))
-            if split == "train":
-                frames = np.concatenate(clips)
-                np.save(folder / "stage1_mean.npy", frames.mean(0))
-                np.save(folder / "stage1_std.npy", frames.std(0)[None])
-        return folder
-
-    return write
+    return lambda protocol=4, dtype=np.float64: write_emoava(tmp_path / "emoava", protocol, dtype)
 
 
 @pytest.mark.parametrize(("protocol", "dtype"), [(0, np.float64), (2, np.float32), (4, np.float64)])

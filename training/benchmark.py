@@ -6,7 +6,9 @@ table; `--out` writes it as JSON with the machine's description, `--figures` wri
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import platform
 import socket
@@ -25,8 +27,12 @@ import torch
 import typer
 
 import cteg
+from cteg import layout, sampling
 from cteg.checkpoint import BUNDLED
 from cteg.errors import InputError
+from cteg.model.config import CTEGConfig
+from cteg.model.cteg import CTEG
+from cteg.model.released import ReleasedConfig, ReleasedCTEG
 from cteg.ui.examples import EXAMPLES
 from training.common import plain_errors
 
@@ -83,6 +89,82 @@ def measure_generator() -> dict[str, float]:
     files = [path for path in BUNDLED.parent.rglob("*") if path.is_file()]
     figures["weights in all (MB)"] = sum(path.stat().st_size for path in files) / 1e6
     return figures
+
+
+# -- decoding at the paper's size --------------------------------------------------------------------------------------
+
+PAPER_FRAMES, PAPER_SEQUENCES, PAPER_TOKENS = 254, 4, 12
+
+
+@torch.inference_mode()
+def measure_decoding(
+    frames: int = PAPER_FRAMES, rounds: int = 3, changes: dict[str, int] | None = None
+) -> dict[str, float]:
+    """Seconds that decoding takes at the paper's size with random weights, and the same as ratios.
+
+    Four sequences of 254 frames of one sentence of 12 tokens (the released code pads it to 128, which would cost the
+    recomputing ways more). The ways take turns, and the shortest of the rounds counts, so that other work on the
+    machine disturbs the ratios little.
+
+    Args:
+        frames: To write.
+        rounds: How often each way is timed; those that recompute all, once.
+        changes: Other sizes, for tests.
+    """
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 768, "heads": 12, "feed_forward_size": 2048} | (changes or {})
+    size = sizes["hidden_size"]
+    text, mask = torch.randn(1, PAPER_TOKENS, size), torch.ones(1, PAPER_TOKENS, dtype=torch.bool)
+    seeds = list(range(PAPER_SEQUENCES))
+    paper = CTEGConfig.paper(space="flame", stop="norm", stop_norm=0.0, max_frames=frames)
+    ours = CTEG(dataclasses.replace(paper, text_size=size, latent_size=size, **sizes)).eval()
+    config = ReleasedConfig(**sizes, layers=1, positions=frames + 2, writes_first_frame=False, max_frames=frames)
+    released = ReleasedCTEG(config).eval()
+    matrices = step_matrices(ours)
+    inputs = {width: torch.randn(PAPER_SEQUENCES, width) for width in {matrix.shape[1] for matrix in matrices}}
+
+    def multiply() -> None:
+        for _ in range(frames):
+            for matrix in matrices:
+                torch.nn.functional.linear(inputs[matrix.shape[1]], matrix)
+
+    def decode(model: CTEG | ReleasedCTEG, is_cached: bool) -> Callable[[], Any]:
+        return lambda: sampling.sample(model, text, mask, seeds, 1.0, is_cached=is_cached)
+
+    ways = {
+        "matrix products of cached decoding alone": multiply,
+        "cached": decode(ours, True),
+        "reference mode": decode(released, True),
+        "reference mode, full prefix as released": decode(released, False),
+        "full prefix": decode(ours, False),
+    }
+    times = dict.fromkeys(ways, math.inf)
+    for turn in range(rounds):
+        for name, action in ways.items():
+            if turn == 0 or "prefix" not in name:
+                began = time.perf_counter()
+                action()
+                times[name] = min(times[name], time.perf_counter() - began)
+    figures = {f"{PAPER_SEQUENCES} x {frames} frames, {name} (s)": seconds for name, seconds in times.items()}
+    products, cached, reference, as_released, full = times.values()
+    return figures | {
+        "cached: times faster than full prefix": full / cached,
+        "cached: times its matrix products": cached / products,
+        "reference mode: times faster than as released": as_released / reference,
+    }
+
+
+def step_matrices(model: CTEG) -> list[torch.Tensor]:
+    """Random matrices (out, in) of the shapes that one cached step of a shared sentence multiplies by."""
+    config = model.config
+    size, folded = config.hidden_size, config.heads * PAPER_TOKENS
+    attention, text = [(3 * size, size), (size, size)], [(folded, size), (size, folded)]
+    feed_forward = [(config.feed_forward_size, size), (size, config.feed_forward_size)]
+    ends = [(size, layout.D), (layout.D, size), (1 + 2 * config.latent_size, size), (size, size), (1, size)]
+    return [torch.randn(shape) for shape in (*attention, *text, *attention, *text, *feed_forward, *ends)]
+
+
+# -- the app -----------------------------------------------------------------------------------------------------------
 
 
 class App:
@@ -168,18 +250,11 @@ def draw_page(app: App, browser: Any, folder: Path) -> None:
         page.close()
 
 
-@plain_errors
-def main(
-    out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
-    figures: Annotated[Path | None, typer.Option(help="folder for screenshots of the page")] = None,
-    chromium: Annotated[Path, typer.Option(help="the browser")] = Path("/usr/bin/chromium"),
-) -> None:
-    """Measure and print a table."""
+def measure_app(chromium: Path, figures: Path | None) -> dict[str, float]:
+    """Start the app and use it; draws the page into `figures`."""
     from playwright.sync_api import sync_playwright
 
-    if not chromium.is_file():
-        raise InputError(f"There is no browser at {chromium}.")
-    found = measure_generator()
+    found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
         app = App(data)
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
@@ -192,6 +267,24 @@ def main(
         finally:
             browser.close()
             app.stop()
+    return found
+
+
+@plain_errors
+def main(
+    out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    figures: Annotated[Path | None, typer.Option(help="folder for screenshots of the page")] = None,
+    chromium: Annotated[Path, typer.Option(help="the browser")] = Path("/usr/bin/chromium"),
+    is_decoding_only: Annotated[
+        bool, typer.Option("--decoding-only", help="only decoding at the paper's size, no browser needed")
+    ] = False,
+) -> None:
+    """Measure and print a table."""
+    if not is_decoding_only and not chromium.is_file():
+        raise InputError(f"There is no browser at {chromium}.")
+    found = measure_decoding()
+    if not is_decoding_only:
+        found |= measure_generator() | measure_app(chromium, figures)
     machine = (
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
     )

@@ -21,7 +21,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import track
 
 from cteg import layout
 from cteg.errors import InputError
@@ -183,8 +182,7 @@ def write_split(out: Path, name: str, split: Split) -> None:
     """Write a split; each sentence once, with all its clips."""
     sentences = list(dict.fromkeys(split.texts))
     index = {text: number for number, text in enumerate(sentences)}
-    starts = range(0, len(split.clips), SHARD)
-    for number, start in enumerate(track(starts, f"writing {name}", transient=True)):
+    for number, start in enumerate(range(0, len(split.clips), SHARD)):
         part = slice(start, start + SHARD)
         facts = [(index[text],) for text in split.texts[part]]
         write_shard(out / f"{name}-{number:03d}.safetensors", split.clips[part], facts, "flame")
@@ -209,7 +207,7 @@ def main(
     """Check EmoAva's files, compare them with the publication, and write the training format."""
     if out.is_dir() and any(out.glob("*.safetensors")):
         raise InputError(f"{out} holds a corpus already; choose another folder.")
-    splits = {name: read_split(folder, name) for name in track(SPLITS, "reading", transient=True)}
+    splits = {name: read_split(folder, name) for name in SPLITS}
     check_splits(splits)
     check_statistics(folder, np.concatenate(splits["train"].clips))
     typer.echo(f"{'':28} {'found':>12} {'published':>12}")

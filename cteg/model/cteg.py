@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cteg.layout import D
 from cteg.model.attention import LAYER_NORM_EPS, sinusoid_positions
 from cteg.model.config import CTEGConfig
-from cteg.model.expression_attention import ExpressionAttention
+from cteg.model.expression_attention import ExpressionAttention, FoldedWeights
 from cteg.model.latent import Gaussian, Mixture
 from cteg.model.layers import ContextLayer, CVADLayer, DrawLatent, LatentTrace, LayerPast
 from cteg.model.sequence_latent import SequenceLatent, pool_text
@@ -84,6 +84,7 @@ class DecodingState:
     layers: list[LayerPast]
     condition: Tensor  # (B, 1, H), what joins every step's input
     channel_total: Tensor  # (B, 1, 53), sum of all frames so far, for the causal EwA
+    expression_attention: FoldedWeights | None
     frame_count: int = 0
     step: int = 0
 
@@ -278,7 +279,8 @@ class CTEG(nn.Module):
         layers = [*self.context_layers, *self.layers]
         pasts = [layer.start(text, text_mask, rows, self.positions.shape[0]) for layer in layers]
         condition = self.draw_condition(text, text_mask, rows, draw, guidance)
-        return DecodingState(pasts, condition, text.new_zeros(rows, 1, D))
+        folded = self.expression_attention.fold() if self.config.expression_attention != "none" else None
+        return DecodingState(pasts, condition, text.new_zeros(rows, 1, D), folded)
 
     def step(self, newest: Tensor, state: DecodingState, draw: DrawLatent) -> tuple[Tensor, Tensor]:
         """Write the next K frames, given the newest K known ones.
@@ -294,7 +296,8 @@ class CTEG(nn.Module):
         if self.config.expression_attention != "none":
             totals = state.channel_total + newest.cumsum(1)
             count = state.frame_count + torch.arange(1, newest.shape[1] + 1, device=newest.device)
-            adjusted = self.expression_attention.adjust(newest, totals / count[:, None])
+            average = totals / count[:, None]
+            adjusted = self.expression_attention.adjust(newest, average, state.expression_attention)
             state.channel_total = totals[:, -1:]
             state.frame_count += newest.shape[1]
         else:

@@ -101,6 +101,7 @@ class _Entry:
         self.centred = projection.new_zeros(rows, capacity, len(projection) // 3)  # c
         self.centred_projected = projection.new_zeros(rows, capacity, len(projection))  # W' c
         self.total = projection.new_zeros(rows, D)
+        self.folded = model.expression_attention.fold() if model.config.has_expression_attention else None
         start = model.words.weight[WORDS.index(START)] if model.config.starts_with_word else model.frame.bias
         self._append(start.expand(rows, -1))
 
@@ -120,9 +121,10 @@ class _Entry:
         """Return the input states of the rows from `first` on (R, n, H) and write their projections (R, n, 3H)."""
         rows = slice(first, self.length)
         shifted, shift = self.centred[:, rows], None
-        if self.model.config.has_expression_attention:
+        if self.folded is not None:
             count = self.length + 1 if self.model.config.averages_zero_rows else self.length - 1
-            change = self.model.expression_attention.jaw_change(self.total[:, None] / count)  # d, (R, 1, 3)
+            average = self.total[:, None] / count
+            change = self.model.expression_attention.jaw_change(average, self.folded)  # d, (R, 1, 3)
             is_frame = torch.ones(self.length - first, 1, device=change.device)
             if first == 0 and self.model.config.starts_with_word:
                 is_frame[0] = 0  # the start row has no jaw

@@ -122,6 +122,7 @@ def step_latent_means(model: Model, judge: Judge, seed: int) -> NDArray[np.float
         frames, valid = pad_clips(clips[start : start + 64], model.config.frames_per_step)
         sentences = judge.sentences.rows(owners[start : start + 64].tolist())
         if isinstance(model, ReleasedCTEG):
+            frames, valid = (rows[:, : model.config.positions - 3] for rows in (frames, valid))
             means.append(model.posterior_means(sentences.states, sentences.mask, frames, valid)[valid].numpy())
             continue
         noise = TrainingNoise.draw(model.config, len(frames), frames.shape[1] // model.config.frames_per_step)
