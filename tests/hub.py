@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -41,7 +40,7 @@ class FakeHub:
 
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         if self.failure == "stall":
-            time.sleep(1.5)
+            threading.Event().wait(1.5)  # not time.sleep, which tests replace
         if self.failure in ("stall", "reset"):
             request.close_connection = True
             request.connection.close()

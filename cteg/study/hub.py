@@ -192,7 +192,7 @@ class HubSync:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
         from huggingface_hub.utils import get_session
 
-        get_session().timeout = TIMEOUT  # its own default waits for ever
+        get_session().timeout = TIMEOUT  # its own default waits for ever; it tries a request a few times by itself
         api = HfApi(endpoint=self._endpoint, token=self._token)
 
         def commit() -> None:

@@ -291,8 +291,6 @@ def alpha(votes: Sequence[Vote], seed: int = 0, draws: int = ALPHA_DRAWS) -> Mea
         rows = counts[rng.integers(len(counts), size=len(counts))]
         if (rows.sum(0) > 0).sum() >= 2:
             drawn.append(_alpha_of(rows))
-    if len(drawn) < draws / 2:
-        return Measured(value, n=len(counts), reason="too few different ratings for an interval")
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Measured(value, float(min(low, value)), float(max(high, value)), len(counts))
 
