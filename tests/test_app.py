@@ -20,10 +20,13 @@ import pytest
 from gradio_client import Client
 from PIL import Image
 
+from cteg import sampling
+from cteg import text as text_module
 from cteg.errors import WeightsError
 from cteg.face.heads import bundled_heads, offered_heads
 from cteg.face.rig import Rig
 from cteg.settings import Settings
+from cteg.ui import form
 from cteg.ui.assets import Assets
 from cteg.ui.services import GeneratorHandle, head_path
 from tests.conftest import RunningApp, free_port
@@ -55,12 +58,14 @@ def call(app: RunningApp, name: str, data: list | str) -> tuple[str, object]:
     return event.removeprefix("event: "), json.loads(payload.removeprefix("data: "))
 
 
-def page_generate(app: RunningApp, rater: str, text: str = TEXT, samples: int = 2, seed: int = 7) -> dict:
+def page_generate(
+    app: RunningApp, rater: str, text: str = TEXT, samples: int = 2, seed: int = 7, guidance: float = 0
+) -> dict:
     """Generate as the page does, by the index of its event."""
     config = httpx.get(f"{app.url}config").json()
     (index,) = (d["id"] for d in config["dependencies"] if d["api_name"] == "generate_for_page")
     session = secrets.token_hex(5)
-    body = {"data": [text, samples, 1.0, seed, rater], "fn_index": index, "session_hash": session}
+    body = {"data": [text, samples, 1.0, seed, guidance, rater], "fn_index": index, "session_hash": session}
     httpx.post(f"{app.url}gradio_api/queue/join", json=body).raise_for_status()
     with httpx.stream("GET", f"{app.url}gradio_api/queue/data?session_hash={session}", timeout=20) as stream:
         for line in stream.iter_lines():
@@ -91,7 +96,30 @@ def test_the_endpoint_takes_the_promised_names_and_returns_exact_clips(app, clie
 
 
 def test_settings_have_defaults(client):
-    assert len(client.predict(text=TEXT, api_name="/generate")["clips"]) == 4
+    result = client.predict(text=TEXT, api_name="/generate")
+    assert (len(result["clips"]), result["guidance"]) == (4, 0)
+
+
+def test_the_guidance_reaches_the_model_the_answer_and_the_rating(app, client, rater):
+    result = client.predict(TEXT, 1, 1.0, 7, 2.5, api_name="/generate")
+    (want,) = app.generator.generate(TEXT, 1, 1.0, 7, 2.5)
+    assert result["guidance"] == 2.5
+    assert np.array_equal(np.array(result["clips"][0]["coefficients"], dtype=np.float32), want.coefficients)
+    value = page_generate(app, rater, guidance=1.5)
+    assert value["guidance"] == 1.5
+    rate(app, value["clips"][0]["token"], rater, 3)
+    assert [rating.guidance for rating in app.store.ratings() if rating.rater == rater] == [1.5]
+
+
+def test_the_page_offers_the_ranges_of_the_model():
+    ranges = {setting.name: (setting.low, setting.high) for setting in form.SETTINGS}
+    assert ranges == {
+        "samples": (1, sampling.MAX_SAMPLES),
+        "temperature": (0, sampling.MAX_TEMPERATURE),
+        "seed": (0, sampling.MAX_SEED),
+        "guidance": (0, sampling.MAX_GUIDANCE),
+    }
+    assert form.MAX_CHARACTERS == text_module.MAX_CHARACTERS
 
 
 def test_the_page_gets_compact_clips_with_tokens(app, rater):
@@ -131,6 +159,9 @@ BAD_REQUESTS = [
     [TEXT, 4, 1.0, 2**64],
     [TEXT, 4, 1.0, None],
     [TEXT, 4, 1.0, {}],
+    [TEXT, 4, 1.0, 7, 3.1],
+    [TEXT, 4, 1.0, 7, -0.1],
+    [TEXT, 4, 1.0, 7, "1"],
 ]
 
 
@@ -176,7 +207,13 @@ def test_a_missing_model_is_a_sentence_and_the_page_stays_up():
 def test_the_public_api_is_generate_alone(app):
     named = httpx.get(f"{app.url}gradio_api/info").json()["named_endpoints"]
     assert list(named) == ["/generate"]
-    assert [p["parameter_name"] for p in named["/generate"]["parameters"]] == ["text", "samples", "temperature", "seed"]
+    assert [p["parameter_name"] for p in named["/generate"]["parameters"]] == [
+        "text",
+        "samples",
+        "temperature",
+        "seed",
+        "guidance",
+    ]
 
 
 # -- rating ------------------------------------------------------------------------------------------------------------

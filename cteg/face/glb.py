@@ -118,6 +118,7 @@ def _provenance(clip: Clip, rig: Rig) -> dict[str, Any]:
         "text": clip.text,
         "seed": clip.seed,
         "temperature": clip.temperature,
+        "guidance": clip.guidance,
         "weights": clip.weights,
         "space": clip.space,
         "fps": clip.fps,

@@ -12,6 +12,7 @@ import functools
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -66,7 +67,9 @@ class Actions:
         self._head_names = {head.name for head in offered_heads(services.rig_path)}
 
     @at_the_edge
-    def generate(self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7) -> dict:
+    def generate(
+        self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
+    ) -> dict:
         """Perform a sentence as several different facial animations.
 
         Args:
@@ -74,13 +77,14 @@ class Actions:
             samples: How many different performances, 1 to 8.
             temperature: How much they may differ, 0 to 2.
             seed: 0 to 2147483647; sample i uses seed + i, so it does not depend on `samples`.
+            guidance: 0 to 3: how much more clearly than learned the feeling shows, at the cost of variety.
 
         Returns:
-            `{"text", "temperature", "weights", "space", "fps", "clips": [{"seed", "frames", "coefficients"}]}` where
-            `coefficients` is a list of frames with 53 numbers each (`cteg.layout.COEFFICIENT_NAMES`), exactly the
-            float32 values of the model.
+            `{"text", "temperature", "guidance", "weights", "space", "fps", "clips"}`, each clip
+            `{"seed", "frames", "coefficients"}` where `coefficients` is a list of frames with 53 numbers each
+            (`cteg.layout.COEFFICIENT_NAMES`), exactly the float32 values of the model.
         """
-        clips = self._clips(text, samples, temperature, seed)
+        clips = self._clips(text, samples, temperature, seed, guidance)
         return {
             **_shared(clips),
             "clips": [
@@ -90,7 +94,9 @@ class Actions:
         }
 
     @at_the_edge
-    def generate_for_page(self, text: Any, samples: Any, temperature: Any, seed: Any, rater: Any) -> dict:
+    def generate_for_page(
+        self, text: Any, samples: Any, temperature: Any, seed: Any, guidance: Any, rater: Any
+    ) -> dict:
         """Perform a sentence for the player and record the clips, so that this rater can rate them.
 
         Returns:
@@ -98,7 +104,7 @@ class Actions:
             its rating needs; tokens are null and `notice` says why where ratings cannot be taken.
         """
         check_identifier(rater, "rater")
-        clips = self._clips(text, samples, temperature, seed)
+        clips = self._clips(text, samples, temperature, seed, guidance)
         tokens: list[str | None] = [None] * len(clips)
         notice = ""
         try:
@@ -152,16 +158,13 @@ class Actions:
         healthy = report["model"] == "ready" and report["store"] == "ok"
         return {"status": "ok" if healthy else "degraded", **report, "version": self._services.version}
 
-    def _clips(self, text: Any, samples: Any, temperature: Any, seed: Any) -> list[Clip]:
+    def _clips(self, text: Any, *settings: Any) -> list[Clip]:
         """Check a request, then have it performed; a bad request never waits for the model."""
         from cteg.sampling import check_settings  # these two import torch, which loads in the background
         from cteg.text import check_text
 
         text = check_text(text)
-        settings = check_settings(samples, temperature, seed)
-        return self._services.generator.get().generate(
-            text, samples=settings.samples, temperature=settings.temperature, seed=settings.seed
-        )
+        return self._services.generator.get().generate(text, **asdict(check_settings(*settings)))
 
 
 def _shared(clips: list[Clip]) -> dict[str, Any]:
@@ -170,6 +173,7 @@ def _shared(clips: list[Clip]) -> dict[str, Any]:
     return {
         "text": first.text,
         "temperature": float(first.temperature),
+        "guidance": float(first.guidance),
         "weights": first.weights,
         "space": first.space,
         "fps": float(first.fps),

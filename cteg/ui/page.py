@@ -1,15 +1,12 @@
-"""The page: a sentence and its settings above, the faces below."""
+"""The page: a sentence and its settings above, the faces below, and what they are made of on a page of its own."""
 
 from __future__ import annotations
-
-import json
-from typing import NamedTuple
 
 import gradio as gr
 
 from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
-from cteg.ui.examples import EXAMPLES
+from cteg.ui.form import Form, build_form, settings_for_links
 from cteg.ui.services import Services
 
 TITLE = "CTEG: sentences with a face"
@@ -38,26 +35,17 @@ window.cteg = import(new URL(props.player + "player.js", document.baseURI))
 window.cteg.catch((error) => console.error(error));
 """
 BEGIN = """
-async (text, samples, temperature, seed) => {
+async (text, samples, ...rest) => {
   const player = await window.cteg;
   player.begin(text, samples);
-  return [text, samples, temperature, seed, player.raterId()];
+  return [text, samples, ...rest.slice(0, -1), player.raterId()];
 }
 """
 TAKEN = "async (file) => { (await window.cteg).taken(file); }"
 NOT_TAKEN = "async () => { (await window.cteg).taken(null); }"
 END = "async () => { (await window.cteg).end(); }"
-ROLL = "() => Math.floor(Math.random() * 2147483640)"
-
-
-class Form(NamedTuple):
-    """The inputs of the page."""
-
-    text: gr.Textbox
-    generate: gr.Button
-    samples: gr.Slider
-    temperature: gr.Slider
-    seed: gr.Number
+READ_LINK = "async (...form) => (await window.cteg).readLink(form)"
+FOLLOW_LINK = "async () => { (await window.cteg).followLink(); }"
 
 
 def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
@@ -71,45 +59,18 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
     actions = Actions(services)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
         gr.HTML(HEADER, apply_default_css=False)
-        form = _build_form()
+        form = build_form()
         player = _build_player(assets)
         taken = gr.File(label="Taken away", interactive=False, elem_id="cteg-taken")  # shown by the player
         gr.HTML(FOOTER, apply_default_css=False)
         _connect(form, player, actions)
+        _connect_link(player, form)
         _connect_take_away(player, taken, actions)
         gr.api(actions.generate, api_name="generate", concurrency_id="generate", concurrency_limit=1)
         # Ratings stay off the queue: a full queue of sentences must not turn them away.
         gr.api(actions.rate, api_name="rate", queue=False, api_visibility="undocumented")
     blocks.queue(max_size=32, api_open=False)
     return blocks
-
-
-def _build_form() -> Form:
-    """Lay out the sentence, the examples and the settings."""
-    with gr.Column(elem_id="cteg-form"):
-        with gr.Row(elem_id="cteg-say", equal_height=True):
-            text = gr.Textbox(
-                label="Sentence",
-                show_label=False,
-                placeholder="Say something with feeling…",
-                lines=1,
-                max_lines=4,
-                autofocus=True,
-                elem_id="cteg-text",
-            )
-            generate = gr.Button("Generate", variant="primary", elem_id="cteg-generate", scale=0, min_width=140)
-        with gr.Row(elem_id="cteg-examples"):
-            for feeling, sentence in EXAMPLES.items():
-                chip = gr.Button(feeling, size="sm", elem_classes="cteg-chip", min_width=0, scale=0)
-                chip.click(None, None, text, js=f"() => {json.dumps(sentence)}", api_visibility="private")
-        with gr.Row(elem_id="cteg-settings"):
-            samples = gr.Slider(1, 8, 4, step=1, label="Faces", elem_id="cteg-samples")
-            temperature = gr.Slider(0, 2, 1, step=0.05, label="Temperature", elem_id="cteg-temperature")
-            with gr.Row(elem_id="cteg-seed-row"):
-                seed = gr.Number(7, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="cteg-seed")
-                dice = gr.Button("⚄", elem_id="cteg-dice", min_width=0, scale=0)
-        dice.click(None, None, seed, js=ROLL, api_visibility="private")
-    return Form(text, generate, samples, temperature, seed)
 
 
 def _build_player(assets: Assets) -> gr.HTML:
@@ -123,6 +84,7 @@ def _build_player(assets: Assets) -> gr.HTML:
         player=assets.player_url,
         heads=assets.heads,
         first_head=assets.head_url,
+        settings=settings_for_links(),
     )
 
 
@@ -132,7 +94,7 @@ def _connect(form: Form, player: gr.HTML, actions: Actions) -> None:
     event = gr.on(
         [form.generate.click, form.text.submit],
         actions.generate_for_page,
-        [form.text, form.samples, form.temperature, form.seed, rater],
+        [*form.request, rater],
         player,
         js=BEGIN,
         trigger_mode="once",
@@ -142,6 +104,12 @@ def _connect(form: Form, player: gr.HTML, actions: Actions) -> None:
         api_visibility="private",
     )
     event.failure(None, None, None, js=END, api_visibility="private")
+
+
+def _connect_link(player: gr.HTML, form: Form) -> None:
+    """Let the address of the page fill the form and generate, once the player is there."""
+    event = player.select(None, form.request, form.request, js=READ_LINK, api_visibility="private")
+    event.success(None, None, None, js=FOLLOW_LINK, api_visibility="private")
 
 
 def _connect_take_away(player: gr.HTML, taken: gr.File, actions: Actions) -> None:

@@ -23,7 +23,9 @@ class Generator(Protocol):
 
     name: str
 
-    def generate(self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7) -> list[Clip]:
+    def generate(
+        self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
+    ) -> list[Clip]:
         """Return `samples` clips of one sentence."""
         ...
 

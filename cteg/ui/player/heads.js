@@ -38,6 +38,16 @@ export class HeadChooser {
   #options;
   #rigs = new Map();
 
+  /** The names of all heads. */
+  get names() {
+    return this.#heads.map((head) => head.name);
+  }
+
+  /** The head of a name. */
+  named(name) {
+    return this.#heads.find((head) => head.name === name);
+  }
+
   /** Marks a head as chosen. */
   choose(head) {
     this.chosen = head;

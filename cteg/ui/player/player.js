@@ -10,8 +10,10 @@ import { Controls, followPointer } from "./controls.js";
 import { count, element } from "./dom.js";
 import { FaceGrid } from "./faces.js";
 import { HeadChooser } from "./heads.js";
+import { complain, readLink } from "./link.js";
 import { QUESTION } from "./ratings.js";
 import * as server from "./server.js";
+import { Share } from "./share.js";
 import { NoWebGL, Stage } from "./stage.js";
 import { TakeAway, download } from "./take.js";
 
@@ -23,6 +25,7 @@ const LONG_WAIT = 2000; // milliseconds until the player says more about the wai
  * @property {string} text
  * @property {number} seed
  * @property {number} temperature
+ * @property {number} guidance
  * @property {string} weights
  * @property {string} space Coefficient space of the clips, which must be the head's.
  * @property {number} fps
@@ -35,14 +38,18 @@ export class Player {
    * @param {HTMLElement} root Empty element of the page.
    * @param {import("./heads.js").Head[]} heads What the server offers.
    * @param {string} first Address of the head that is shown first.
+   * @param {import("./link.js").Setting[]} settings What a request may set.
    * @param {(wish: object) => void} ontake Asks the server for a file.
    */
-  constructor(root, heads, first, ontake) {
+  constructor(root, heads, first, settings, ontake) {
     this.root = root;
+    this.#settings = settings;
     const known = server.recallHead();
     const chosen = heads.find((head) => head.name === known) ?? heads.find((head) => head.url === first);
     this.heads = new HeadChooser(heads, chosen, server.appRoot(), (head) => this.wear(head));
     this.take = new TakeAway((wish) => this.#take(wish, ontake));
+    const result = () => ({ request: this.#request(), weights: this.#run.weights });
+    this.share = new Share(settings, server.appRoot(), result);
     this.clock = new Clock();
     this.controls = new Controls(this.#deck());
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -50,6 +57,8 @@ export class Player {
     this.#setState("starting");
   }
 
+  #settings;
+  #link = null; // what the address of the page asks for, until it is done
   #run = null;
   #stage = null;
   #worn = null; // the head that the faces have
@@ -82,6 +91,7 @@ export class Player {
     this.#run = run;
     this.#setFaces(clips, scores);
     this.take.offer(clips.length, run.space);
+    this.share.update();
     this.#setState("ready");
     this.#describe(run);
     this.clock.reset(Math.max(...clips.map((clip) => clip.frames)), run.fps);
@@ -129,8 +139,34 @@ export class Player {
     }
   }
 
+  /**
+   * Fills the form: from the address of the page where it asks for something, else as what is shown again was made.
+   *
+   * @param {any[]} form Sentence and settings as they are.
+   * @returns {any[]} The same as they should be.
+   */
+  readLink(form) {
+    const heads = this.heads.names;
+    this.#link = server.isFollowed(location.search) ? null : readLink(location.search, this.#settings, heads);
+    const wanted = this.#link?.request ?? (this.#run && this.#request()) ?? {};
+    return ["text", ...this.#settings.map(({ name }) => name)].map((name, index) => wanted[name] ?? form[index]);
+  }
+
+  /** Does what the address of the page asks for, once; a reload shows what was shown last. */
+  followLink() {
+    if (!this.#link) return;
+    const { request, wrong } = this.#link;
+    server.rememberFollowed(location.search);
+    this.complaint.textContent = complain(wrong);
+    this.complaint.hidden = !wrong.length;
+    if (request.head) this.wear(this.heads.named(request.head));
+    if (request.text) document.querySelector("#cteg-generate").click();
+  }
+
   /** Shows that a sentence is being performed. */
   begin(text, samples) {
+    this.complaint.hidden = !this.#link?.wrong.length;
+    this.#link = null;
     this.#setState("busy");
     this.#comeIntoView();
     this.#announce(text, `Performing it in ${count(samples, "different way")}…`);
@@ -193,6 +229,7 @@ export class Player {
 
   #build() {
     this.notice = element("p", { class: "notice", role: "status", hidden: true });
+    this.complaint = element("p", { class: "notice", role: "status", hidden: true });
     this.headline = element("p", { class: "sentence" });
     this.detail = element("p", { class: "detail" });
     this.faces = new FaceGrid({
@@ -203,7 +240,8 @@ export class Player {
     const heading = element("div", { class: "heading", role: "status" }, this.headline, this.detail);
     const bar = element("div", { class: "progress", "aria-hidden": "true" });
     const top = element("div", { class: "top" }, heading, this.heads.node);
-    this.root.append(this.notice, top, this.#questionLine(), bar, this.faces.node, this.controls.node, this.take.node);
+    this.root.append(this.notice, this.complaint, top, this.#questionLine(), bar, this.faces.node);
+    this.root.append(this.controls.node, this.take.node, this.share.node);
     this.root.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
@@ -257,6 +295,7 @@ export class Player {
   #setWorn(head) {
     this.#worn = head;
     this.root.dataset.head = head.name;
+    if (this.#run) this.share.update();
   }
 
   #take(wish, ontake) {
@@ -272,8 +311,15 @@ export class Player {
     if (this.#run) server.rememberRun(this.#run, this.faces.scores);
   }
 
+  /** What makes the result that is shown, on the head that is shown. */
+  #request() {
+    const { text, clips, temperature, seed, guidance = 0 } = this.#run;
+    return { text, samples: clips.length, temperature, seed, guidance, head: this.#worn.name };
+  }
+
   #describe(run) {
-    this.#announce(run.text, `seed ${run.seed} · temperature ${run.temperature} · ${run.weights}`);
+    const clarity = run.guidance ? ` · clarity ${run.guidance}` : "";
+    this.#announce(run.text, `seed ${run.seed} · temperature ${run.temperature}${clarity} · ${run.weights}`);
     this.#notify(run.notice);
   }
 
@@ -354,21 +400,26 @@ export class Player {
  * Starts the player in a `gr.HTML` component.
  *
  * @param {HTMLElement} host The component's element.
- * @param {{value: Run | null, heads: import("./heads.js").Head[], first_head: string}} props The component's properties.
+ * @param {{value: Run | null, heads: import("./heads.js").Head[], first_head: string,
+ *   settings: import("./link.js").Setting[]}} props The component's properties.
  * @param {(name: string, callback: () => void) => void} watch Calls back when the server sends another value.
  * @param {(event: string, data: object) => void} trigger Raises an event of the component.
  */
 export async function mount(host, props, watch, trigger) {
   const ontake = (wish) => trigger("submit", wish);
-  const player = new Player(host.querySelector(".cteg-player"), props.heads, props.first_head, ontake);
+  const root = host.querySelector(".cteg-player");
+  const player = new Player(root, props.heads, props.first_head, props.settings, ontake);
   host.cteg = player;
   watch("value", () => player.show(props.value).catch((error) => player.fail(error)));
   await player.load();
   await player.restore();
+  setTimeout(() => trigger("select", {})); // the page asks for the link now
   return {
     begin: (text, samples) => player.begin(text, samples),
     end: () => player.end(),
     taken: (file) => player.taken(file),
+    readLink: (form) => player.readLink(form),
+    followLink: () => player.followLink(),
     raterId: server.raterId,
   };
 }

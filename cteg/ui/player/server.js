@@ -4,6 +4,7 @@ const RATER = "cteg.rater";
 const KEEP = "cteg.keep-sentence";
 const LAST_RUN = "cteg.last-run";
 const HEAD = "cteg.head";
+const LINK = "cteg.link";
 const PATIENCE = 10_000; // milliseconds until a rating counts as not saved
 
 /** The address of the app, with a slash at its end; right behind a proxy that serves it under a path, too. */
@@ -88,6 +89,23 @@ export function rememberHead(name) {
     sessionStorage.setItem(HEAD, name);
   } catch {
     // a reload shows the first head then
+  }
+}
+
+/** Whether this tab has done what its address asks for. */
+export function isFollowed(search) {
+  try {
+    return sessionStorage.getItem(LINK) === search;
+  } catch {
+    return false;
+  }
+}
+
+export function rememberFollowed(search) {
+  try {
+    sessionStorage.setItem(LINK, search);
+  } catch {
+    // a reload generates again then
   }
 }
 
