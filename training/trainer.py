@@ -136,7 +136,8 @@ class Trainer:
         noise = TrainingNoise.draw(config, rows, steps, self.device)[own]
         offset = None
         if self.config.input_noise > 0:
-            offset = self.config.input_noise * torch.randn(rows, steps, D, device=self.device)[own]
+            level = self.config.input_noise * (1 - self.step / self.config.steps)
+            offset = level * torch.randn(rows, steps, D, device=self.device)[own]
         batch = batch[own]
         text = torch.where(without_text[:, None, None], self.model.null_text, batch.text)
         with self.accelerator.autocast():
