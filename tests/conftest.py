@@ -51,6 +51,9 @@ class FakeGenerator:
             raise RuntimeError("secret detail /etc/passwd")
         return [self._clip(text, settings, settings.seed + index) for index in range(settings.samples)]
 
+    def read_feelings(self, text: str) -> dict[str, float]:
+        return {"joy": 0.5, "love": 0.25, "<b>fear</b>": 0.125, **{f"feeling {i}": 0.025 for i in range(5)}}
+
     def _clip(self, text: str, settings: sampling.Settings, seed: int) -> Clip:
         frames = 20 + 5 * (seed % 3)
         arc = np.sin(np.linspace(0, np.pi, frames))

@@ -23,7 +23,8 @@ from cteg.clip import Clip
 from cteg.errors import CtegError, InputError, StudyError
 from cteg.face.heads import offered_heads
 from cteg.study.store import check_identifier
-from cteg.ui.services import Services
+from cteg.ui.insights import Explainer, Insights
+from cteg.ui.services import Services, weights_folder
 from cteg.ui.take_away import RecentRuns, TakeAway
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Actions:
         self._services = services
         self._runs = RecentRuns()
         self._take_away = TakeAway(self._runs, services.rig_path)
+        self._explainer = Explainer(weights_folder(services.settings) / "motion_classifier.safetensors")
         self._head_names = {head.name for head in offered_heads(services.rig_path)}
 
     @at_the_edge
@@ -145,6 +147,13 @@ class Actions:
     def take_away(self, event: gr.EventData, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008 - Gradio's way
         """Make the file that the player asks for; see `TakeAway.make`."""
         return self._take_away.make(event, progress)
+
+    @at_the_edge
+    def explain(self, run: Any) -> Insights:
+        """Read out a recent request; see `Explainer.explain`."""
+        if not run:
+            raise InputError("Generate some faces first; then there is something to explain.")
+        return self._explainer.explain(self._services.generator.get(), self._runs.find(run))
 
     def health(self) -> dict[str, str]:
         """Return the state of the app: `status` is `ok` only when sentences can be performed and ratings stored."""

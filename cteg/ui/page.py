@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+from gradio.events import Dependency
 
 from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
@@ -28,6 +29,10 @@ FOOTER = """
 </footer>
 """
 
+ACTIONS_HEADING = """
+<section class="cteg-insight"><h3>What moves, and when</h3>
+<p>The five strongest actions of these faces; two faces with the same feeling need not use the same ones.</p></section>
+"""
 PLAYER_TEMPLATE = '<section class="cteg-player" aria-label="Faces"></section>'
 PLAYER_START = """
 window.cteg = import(new URL(props.player + "player.js", document.baseURI))
@@ -45,6 +50,14 @@ TAKEN = "async (file) => { (await window.cteg).taken(file); }"
 NOT_TAKEN = "async () => { (await window.cteg).taken(null); }"
 END = "async () => { (await window.cteg).end(); }"
 READ_LINK = "async (...form) => (await window.cteg).readLink(form)"
+EXPLAIN = """
+async () => {
+  document.body.classList.add("cteg-explaining");
+  return [(await window.cteg).run()];
+}
+"""
+EXPLAIN_NO_MORE = "() => { document.body.classList.remove('cteg-explaining'); }"
+EXPLAIN_AGAIN = "() => { document.querySelector('.cteg-explaining #cteg-again')?.click(); }"
 FOLLOW_LINK = "async () => { (await window.cteg).followLink(); }"
 
 
@@ -62,8 +75,9 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
         form = build_form()
         player = _build_player(assets)
         taken = gr.File(label="Taken away", interactive=False, elem_id="cteg-taken")  # shown by the player
+        performed = _connect(form, player, actions)
+        _build_insights(performed, actions)
         gr.HTML(FOOTER, apply_default_css=False)
-        _connect(form, player, actions)
         _connect_link(player, form)
         _connect_take_away(player, taken, actions)
         gr.api(actions.generate, api_name="generate", concurrency_id="generate", concurrency_limit=1)
@@ -88,8 +102,8 @@ def _build_player(assets: Assets) -> gr.HTML:
     )
 
 
-def _connect(form: Form, player: gr.HTML, actions: Actions) -> None:
-    """Let the button and the Enter key perform the sentence."""
+def _connect(form: Form, player: gr.HTML, actions: Actions) -> Dependency:
+    """Let the button and the Enter key perform the sentence; return the event."""
     rater = gr.Textbox(visible=False)  # filled by BEGIN: the browser's random id
     event = gr.on(
         [form.generate.click, form.text.submit],
@@ -104,6 +118,40 @@ def _connect(form: Form, player: gr.HTML, actions: Actions) -> None:
         api_visibility="private",
     )
     event.failure(None, None, None, js=END, api_visibility="private")
+    return event
+
+
+def _build_insights(performed: Dependency, actions: Actions) -> None:
+    """Place what explains the faces; it costs nothing until it is opened, and follows every new result while it is."""
+    with gr.Accordion("Why do they look like this?", open=False, elem_id="cteg-why") as why:
+        feelings = gr.HTML(visible=False, apply_default_css=False)
+        motion = gr.HTML(visible=False, apply_default_css=False)
+        heading = gr.HTML(ACTIONS_HEADING, visible=False, apply_default_css=False)
+        plot = gr.Plot(visible=False, show_label=False, container=False, elem_id="cteg-actions")
+        distances = gr.HTML(visible=False, apply_default_css=False)
+        again = gr.Button(elem_id="cteg-again")  # never seen: pressed by EXPLAIN_AGAIN
+    run = gr.Textbox(visible=False)  # filled by EXPLAIN
+
+    def explain(run: object) -> list[dict]:
+        """Show what there is and hide what there is not."""
+        found = actions.explain(run)
+        shown = [found.feelings, found.motion, found.distances]
+        boxes = [gr.update(value=value, visible=value is not None) for value in shown]
+        figure = gr.update(value=found.actions, visible=found.actions is not None)
+        return [*boxes, figure, gr.update(visible=found.actions is not None)]
+
+    gr.on(
+        [why.expand, again.click],
+        explain,
+        run,
+        [feelings, motion, distances, plot, heading],
+        js=EXPLAIN,
+        show_progress="minimal",
+        concurrency_id="generate",  # it asks the same model
+        api_visibility="private",
+    )
+    why.collapse(None, None, None, js=EXPLAIN_NO_MORE, api_visibility="private")
+    performed.success(None, None, None, js=EXPLAIN_AGAIN, api_visibility="private")
 
 
 def _connect_link(player: gr.HTML, form: Form) -> None:

@@ -29,6 +29,10 @@ class Generator(Protocol):
         """Return `samples` clips of one sentence."""
         ...
 
+    def read_feelings(self, text: str) -> dict[str, float]:
+        """Return the feelings that the text encoder reads in a sentence, label -> probability; empty if it cannot."""
+        ...
+
 
 class GeneratorHandle:
     """A generator that loads in the background, so that the page is up at once.
@@ -97,6 +101,11 @@ class Services:
     store: Store
     settings: Settings = field(default_factory=Settings)
     version: str = ""
+
+
+def weights_folder(settings: Settings) -> Path:
+    """Return the folder of the configured weights; one that does not exist where they come from the Hub."""
+    return Path(settings.weights) if settings.weights else HEADS_DIR.parent / "cteg-open"
 
 
 def head_path(settings: Settings) -> Path:

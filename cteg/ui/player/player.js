@@ -200,6 +200,11 @@ export class Player {
     if (file) download(file);
   }
 
+  /** Under which the server knows what is shown; empty for nothing. */
+  get runId() {
+    return this.#run?.run ?? "";
+  }
+
   /** Goes to a frame, stops there and draws it before returning. */
   setFrame(frame) {
     this.clock.pause();
@@ -418,6 +423,7 @@ export async function mount(host, props, watch, trigger) {
     begin: (text, samples) => player.begin(text, samples),
     end: () => player.end(),
     taken: (file) => player.taken(file),
+    run: () => player.runId,
     readLink: (form) => player.readLink(form),
     followLink: () => player.followLink(),
     raterId: server.raterId,
