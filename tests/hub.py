@@ -69,7 +69,11 @@ class FakeHub:
                 request.close_connection = True
                 request.connection.close()
                 return
-            self.reply(request, 200, {"commitUrl": f"{self.url}/commit/1", "commitOid": "1" * 40})
+            self.reply(
+                request,
+                200,
+                {"commitUrl": f"{self.url}/datasets/owner/ratings/commit/{'1' * 40}", "commitOid": "1" * 40},
+            )
         else:
             self.reply(request, 404, {"error": request.path})
 

@@ -3,82 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from cteg.errors import InputError, StudyError
-from cteg.settings import Settings
 from cteg.study import ballot as ballots
 from cteg.study import models, wording
-from cteg.study.ballot import Ballot, Event, read_votes
-from cteg.study.database import Database, timestamp
-from cteg.study.engine import MOST_PER_PAGE, Engine, visible_seconds
+from cteg.study.ballot import Ballot, Event
+from cteg.study.database import timestamp
+from cteg.study.engine import MOST_PER_PAGE, visible_seconds
 from cteg.study.models import pseudonym
-from cteg.study.simulate import Clock, Population, make_raters, visit
-from cteg.study.store import Store
-from tests.study import CONDITIONS, study_without_clips
-
-START = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
-RATER = "a" * 32
-
-
-class Study:
-    """A study with a clock, and its rows as a rater cannot see them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.clock = settings, Clock(START)
-        self.stimuli = study_without_clips()
-        self.start()
-
-    def start(self) -> None:
-        self.store = Store(self.settings, "1.2", self.clock)
-        self.engine = Engine(self.store, self.stimuli)
-        self.ballot = Ballot(self.store, self.stimuli.study)
-
-    def restart(self) -> None:
-        self.store.close()
-        self.start()
-
-    def trials(self) -> list:
-        with self.store.database.begin("") as connection:
-            query = sa.select(models.study_trials).order_by(models.study_trials.c.place, models.study_trials.c.attempt)
-            return list(connection.execute(query))
-
-    def truth(self) -> dict:
-        return {t.token: (t.left_condition, t.right_condition, t.expected, t.longest) for t in self.trials()}
-
-    def votes(self) -> list:
-        return read_votes(self.store, self.stimuli.study)
-
-    def begin(self, rater: str = RATER):
-        return self.engine.consent(rater, wording.CONSENT_VERSION, "desktop")
-
-    def watch(self, page, rater: str = RATER):
-        self.clock.advance(3)
-        clips = [clip for side in page.sides for clip in side]
-        return self.engine.report(rater, page.token, [{"kind": "ended", "clip": clip} for clip in clips])
-
-    def answer(self, page, rater: str = RATER):
-        page = self.watch(page, rater)
-        while not page.complete:
-            question = next(question for question in page.questions if question.answer is None)
-            page = self.engine.answer(rater, page.token, question.name, question.choices[0][0])
-        return page
-
-    def skip_to(self, kind: str, rater: str = RATER):
-        """Answer pages until one of a kind (as the database calls it) is shown."""
-        page = self.engine.page(rater)  # first: what ran out of time gets a new token here
-        kinds = {trial.token: trial.kind for trial in self.trials()}
-        while kinds[page.token] != kind:
-            page = self.engine.next(rater, self.answer(page, rater).token)
-        return page
+from cteg.study.simulate import Population, make_raters, visit
+from tests.study import CONDITIONS
+from tests.study_session import RATER, START, Study
 
 
 @pytest.fixture
@@ -393,142 +335,6 @@ def test_the_database_itself_refuses_what_must_not_be(study):
             connection.execute(models.study_votes.insert(), new | change)
     with study.store.database.begin("") as connection:
         connection.execute(models.study_votes.insert(), new)
-
-
-# -- sealed files, snapshots, failures ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def sealed(tmp_path):
-    running = Study(Settings(data_dir=tmp_path / "data", event_log=tmp_path / "log"))
-    yield running
-    running.store.close()
-
-
-def lose_disk(study: Study) -> None:
-    study.store.close()
-    shutil.rmtree(study.settings.data_dir)
-    study.start()
-
-
-def test_all_is_rebuilt_from_sealed_files(sealed):
-    from tests.test_store import clip
-
-    page = sealed.begin()
-    for _ in range(3):
-        page = sealed.engine.next(RATER, sealed.answer(page).token)
-    (token,) = sealed.store.register(RATER, [clip()])
-    for score in (2, 4):
-        sealed.store.rate(token, RATER, score)
-    votes, ratings = sealed.votes(), sealed.store.events()
-    lose_disk(sealed)
-    assert sealed.votes() == votes
-    assert sealed.store.events() == ratings
-    again = sealed.engine.page(RATER)
-    assert (again.done, again.sentence) == (3, page.sentence)
-    sealed.engine.next(RATER, sealed.answer(again).token)
-    sealed.restart()  # nothing is missing now
-    assert len(sealed.votes()) == 4
-
-
-def test_a_vote_that_cannot_be_sealed_is_not_acknowledged(sealed, monkeypatch):
-    page = sealed.answer(sealed.begin())
-    with monkeypatch.context() as patch:
-        patch.setattr("cteg.study.event_log.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
-        with pytest.raises(StudyError, match="Not saved"):
-            sealed.engine.next(RATER, page.token)
-    assert sealed.votes() == []
-    assert len(list(sealed.settings.event_log.glob("*/*.json"))) == 1  # the sitting
-    sealed.engine.next(RATER, page.token)
-    assert len(sealed.votes()) == 1
-
-
-def test_torn_and_foreign_files_are_left_out_and_orphans_too(sealed, caplog):
-    sealed.engine.next(RATER, sealed.answer(sealed.begin()).token)
-    folder = sealed.settings.event_log / RATER
-    whole = sorted(folder.iterdir())[-1]
-    (folder / "1-torn.json").write_text(whole.read_text()[:-40])
-    (folder / "2-changed.json").write_text(whole.read_text().replace('"left"', '"right"'))
-    (folder / "3-other.json").write_text('{"format": 1, "sha256": "x", "rows": [["secrets", {}]]}')
-    orphan = EventLogCopy(sealed, "c" * 32)
-    orphan.vote_without_sitting()
-    lose_disk(sealed)
-    assert [vote.fit for vote in sealed.votes()] == ["left"]
-    assert caplog.text.count("damaged") == 3
-
-
-class EventLogCopy:
-    """Writes files as another server would have that never committed the sitting."""
-
-    def __init__(self, study: Study, rater: str) -> None:
-        self.study, self.rater = study, rater
-
-    def vote_without_sitting(self) -> None:
-        with self.study.store.database.begin("") as connection:
-            vote = dict(connection.execute(sa.select(models.study_votes)).mappings().one())
-        row = vote | {"id": "d" * 32, "sitting": "e" * 32, "trial": "nowhere"}
-        self.study.store.database.log.seal(self.rater, "2031", [(models.study_votes, row)])
-
-
-def test_of_two_files_for_one_vote_the_later_counts(sealed, monkeypatch):
-    page = sealed.watch(sealed.begin())
-    for question in ("fit", "natural"):
-        page = sealed.engine.answer(RATER, page.token, question, "left")
-    real = sa.engine.base.RootTransaction.commit
-
-    def fail(transaction):
-        monkeypatch.setattr(sa.engine.base.RootTransaction, "commit", real)
-        raise sa.exc.OperationalError("", {}, Exception("disk full"))
-
-    real_seal = sealed.store.database.seal
-
-    def seal_then_lose(*args):
-        real_seal(*args)
-        monkeypatch.setattr(sa.engine.base.RootTransaction, "commit", fail)
-
-    monkeypatch.setattr(sealed.store.database, "seal", seal_then_lose)
-    with pytest.raises(StudyError, match="Not saved"):
-        sealed.engine.next(RATER, page.token)
-    monkeypatch.undo()
-    sealed.clock.advance(1)
-    sealed.engine.answer(RATER, page.token, "fit", "right")
-    sealed.engine.next(RATER, page.token)
-    lose_disk(sealed)
-    assert [vote.fit for vote in sealed.votes()] == ["right"]
-
-
-def test_deletion_reaches_the_sealed_files(sealed):
-    sealed.engine.next(RATER, sealed.answer(sealed.begin()).token)
-    sealed.engine.forget(RATER)
-    sealed.engine.forget(RATER)
-    lose_disk(sealed)
-    assert sealed.votes() == []
-    assert list(sealed.settings.event_log.iterdir()) == []
-
-
-def test_a_snapshot_holds_what_was_committed_while_the_database_is_in_use(sealed, tmp_path):
-    sealed.engine.next(RATER, sealed.answer(sealed.begin()).token)
-    target = sealed.store.database.snapshot(tmp_path / "copy.sqlite3")
-    with sqlite3.connect(target) as copy:
-        assert copy.execute("SELECT count(*) FROM study_votes").fetchone() == (1,)
-        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert [path.name for path in tmp_path.glob("copy*")] == ["copy.sqlite3"]
-    with pytest.raises(InputError, match="exists"):
-        sealed.store.database.snapshot(target)
-    with pytest.raises(StudyError, match="could not be made"):
-        sealed.store.database.snapshot(tmp_path / "missing" / "copy.sqlite3")
-    blocked = Database(Settings(data_dir=target / "data"))
-    with pytest.raises(StudyError, match="could not be made"):
-        blocked.snapshot(tmp_path / "other.sqlite3")
-
-
-def test_a_missing_driver_is_named(tmp_path, monkeypatch):
-    def no_driver(*_, **__):
-        raise ModuleNotFoundError(name="psycopg")
-
-    monkeypatch.setattr(sa, "create_engine", no_driver)
-    with pytest.raises(StudyError, match="pip install psycopg"):
-        Store(Settings(database_url="postgresql+psycopg://localhost/x")).check()
 
 
 def test_a_clip_goes_out_by_number_only(study):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,14 +30,24 @@ from cteg.study.store import Store
 from tests.conftest import FakeGenerator
 from tests.test_store import clip
 
+
+class ByText(FakeGenerator):
+    """Performs every sentence in its own way."""
+
+    def generate(self, text: str, *args) -> list[Clip]:
+        marked = [(clip, clip.coefficients.copy()) for clip in super().generate(text, *args)]
+        for _, frames in marked:
+            frames[:, 0] = sum(text.encode()) % 9973 / 9973
+        return [Clip(frames, text=text) for _, frames in marked]
+
+
 ROOT = Path(__file__).parent.parent
 RATER = "a" * 32
 
 
-@pytest.fixture
-def clips_folder(tmp_path):
-    folder = tmp_path / "acted"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def clips_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("acted")
     rng = np.random.default_rng(0)
     for sentence in read_sentences():
         for number in range(3):
@@ -45,11 +56,20 @@ def clips_folder(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory, clips_folder):
+    folder = tmp_path_factory.mktemp("stimuli")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cteg.generator.load", lambda _: ByText())
+        sources = make_stimuli.Sources(clips={"acted": clips_folder}, reference="acted", seed=3)
+        make_stimuli.make(sources, folder / "study", "1.2")
+    return folder / "study"
+
+
 @pytest.fixture
-def made(tmp_path, clips_folder, monkeypatch):
-    monkeypatch.setattr("cteg.generator.load", lambda _: FakeGenerator())
-    sources = make_stimuli.Sources(clips={"acted": clips_folder}, reference="acted", seed=3)
-    return make_stimuli.make(sources, tmp_path / "study", "1.2")
+def made(made_once, tmp_path):
+    shutil.copytree(made_once, tmp_path / "study")
+    return StimulusSet.load(tmp_path / "study")
 
 
 def test_the_bundled_sentences_are_balanced_and_in_no_training_table():
@@ -122,15 +142,15 @@ def test_a_changed_or_missing_clip_is_found(made, tmp_path):
         StimulusSet.load(tmp_path / "study")
 
 
-def test_sources_that_do_not_fit_are_named(tmp_path, clips_folder, monkeypatch, made):
-    monkeypatch.setattr("cteg.generator.load", lambda _: FakeGenerator())
+def test_sources_that_do_not_fit_are_named(tmp_path, monkeypatch, made):
+    monkeypatch.setattr("cteg.generator.load", lambda _: ByText())
     with pytest.raises(InputError, match="not empty"):
         make_stimuli.make(make_stimuli.Sources(), tmp_path / "study", "1")
     with pytest.raises(InputError, match="reference 'x'"):
         make_stimuli.make(make_stimuli.Sources(reference="x"), tmp_path / "new", "1")
-    next(clips_folder.glob("j1_*.npz")).unlink()
-    with pytest.raises(InputError, match="3 clips of 'acted'"):
-        make_stimuli.make(make_stimuli.Sources(clips={"acted": clips_folder}), tmp_path / "new", "1")
+    (tmp_path / "few").mkdir()
+    with pytest.raises(InputError, match="3 clips of 'few'"):
+        make_stimuli.make(make_stimuli.Sources(clips={"few": tmp_path / "few"}), tmp_path / "new", "1")
     for bad in (("a,b", "system"), ("", "system"), ("a", "winner")):
         with pytest.raises(InputError):
             Condition(*bad)

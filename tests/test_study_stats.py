@@ -19,6 +19,7 @@ from cteg.study.models import pseudonym
 from cteg.study.power import differences, table
 from cteg.study.simulate import Population, make_raters, make_study, simulate_votes
 from cteg.study.stats import alpha, analyse, summarise
+from cteg.study.stimuli import MISMATCHED
 from tests.study import CONDITIONS
 
 STRENGTHS = {
@@ -39,7 +40,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def votes(study):
-    return simulate_votes(study, make_raters(Population(STRENGTHS, careless=0.15, left_bias=0.2), 24, seed=5))
+    return simulate_votes(study, make_raters(Population(STRENGTHS, careless=0.15, left_bias=0.2), 24, seed=8))
 
 
 @pytest.fixture(scope="module")
@@ -122,38 +123,65 @@ def test_a_condition_that_always_wins_stays_finite():
 
 
 def test_ranks_are_given_only_where_intervals_separate():
-    comparisons = [c for r in "123456789" for c in answers("A>B A>B A>C B=C B>C C>B B>A", r)]
-    ranking = rank(comparisons, NAMES, draws=100)
+    comparisons = [c for r in "1234" for c in answers("A>B A>B A>C A>C B>C B>A", r)]
+    comparisons += [c for r in "5678" for c in answers("A>B A>B A>C A>C C>B C>A", r)]
+    ranking = rank(comparisons, NAMES, draws=200)
     assert ranking.conditions[0] == "A"
-    assert ranking.ranks[0][0] == 1
-    assert ranking.ranks[1][1] == ranking.ranks[2][1] == 3
+    assert ranking.ranks == ((1, 1), (2, 3), (2, 3))
 
 
 # -- recovery of what was planted --------------------------------------------------------------------------------------
 
 
-def test_planted_strengths_are_recovered(found):
-    ranking = found.after.rankings["fit"]
-    planted = np.array([STRENGTHS[name] for name in ranking.conditions])
-    planted -= planted.mean()
-    inside = [s.low <= p <= s.high for s, p in zip(ranking.strengths, planted, strict=True)]
-    assert sum(inside) >= 4
-    assert ranking.conditions[-1] == "shuffled frames"
-    assert ranking.ranks[-1] == (5, 5)
-    assert found.after.matched.value > 0.5
-    assert found.after.left.value > 0.5
+def truth(study, population, question="fit"):
+    """Strengths that the protocol estimates: of hundreds of honest raters without a bias to a side."""
+    honest = replace(population, careless=0.0, left_bias=0.0)
+    votes = simulate_votes(study, make_raters(honest, 250, seed=1000))
+    pairs = [v for v in votes if v.kind == "pair" and MISMATCHED not in (v.left_condition, v.right_condition)]
+    wins, _ = bt.win_matrices(stats.comparisons(pairs, question), study.compared)
+    return dict(zip(study.compared, bt.newton(bt.with_ridge(wins.sum(0), wins.sum(0))[None])[0], strict=True))
+
+
+def test_strengths_are_within_two_standard_errors_in_nine_of_ten_studies():
+    """The model alone: raters that answer as Bradley-Terry says, 200 seeds."""
+    planted = np.array([0.8, 0.2, -0.3, -0.7])
+    hits = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        wins = np.zeros((15, 4, 4))
+        for rater in range(15):
+            for first, second in rng.permuted(np.arange(4)[None].repeat(12, 0), axis=1)[:, :2]:
+                is_first = rng.random() < 1 / (1 + np.exp(planted[second] - planted[first]))
+                wins[(rater, first, second) if is_first else (rater, second, first)] += 1
+        drawn = bt.bootstrap(wins, rng, 200, wins.sum(0))
+        estimate = bt.newton(bt.with_ridge(wins.sum(0), wins.sum(0))[None])[0]
+        hits.append(np.abs(estimate - planted) < 2 * drawn.std(0))
+    assert np.mean(hits) >= 0.9
+
+
+def test_a_whole_study_recovers_what_was_planted(found, study):
+    population = Population(STRENGTHS)
+    for question in ("fit", "natural"):
+        ranking, wanted = found.after.rankings[question], truth(study, population, question)
+        inside = [s.low <= wanted[n] <= s.high for n, s in zip(ranking.conditions, ranking.strengths, strict=True)]
+        assert sum(inside) >= 4
+        assert ranking.conditions[-1] == "shuffled frames"
+        assert ranking.ranks[-1] == (5, 5)
+    assert found.after.matched.low > 0.5
+    assert found.after.left.value > 0.5  # the planted bias to the left
 
 
 def test_intervals_hold_at_the_stated_rate():
-    """Over 40 whole studies, the interval of a difference holds its mean in at least 85 % (95 % stated)."""
-    conditions = CONDITIONS[:4]
+    """Over 40 whole studies with careless raters and a side bias, stated 95 %: at least 85 %."""
     names = ("first", "second", "third", "reference")
-    study = make_study([replace(c, name=n) for c, n in zip(conditions, names, strict=True)])
-    population = Population(dict(zip(names, (0.4, -0.4, -0.8, 0.8), strict=True)), spread=0.6)
-    runs = np.array([differences(study, population, 12, seed) for seed in range(40)])
-    mean = runs[:, 0].mean()
-    assert ((runs[:, 1] <= mean) & (mean <= runs[:, 2])).mean() >= 0.85
-    assert 0.45 < mean < 1.0  # 0.8 for one rater, less over raters that differ and call close ones ties
+    study = make_study([replace(c, name=n) for c, n in zip(CONDITIONS, names, strict=False)])
+    strengths = dict(zip(names, (0.4, -0.4, -0.8, 0.8), strict=True))
+    population = Population(strengths, spread=0.6, careless=0.1, left_bias=0.2)
+    wanted = truth(study, population)
+    gap = wanted["first"] - wanted["second"]
+    runs = np.array([differences(study, population, 15, seed) for seed in range(40)])
+    assert ((runs[:, 1] <= gap) & (gap <= runs[:, 2])).mean() >= 0.85
+    assert runs[:, 0].mean() == pytest.approx(gap, abs=0.15)
 
 
 def test_careless_raters_are_found_and_honest_ones_left_alone(study):
@@ -180,7 +208,7 @@ def only(votes, **changes):
 
 def test_a_rater_is_left_out_for_reasons_that_were_fixed_before(votes):
     honest = next(r for r in quality.inspect_raters(votes).values() if not r.is_excluded)
-    mine = [vote for vote in votes if vote.rater == honest.rater]
+    mine = [replace(vote, seconds=2 * vote.longest) for vote in votes if vote.rater == honest.rater]
     assert honest.is_finished
 
     def reasons(some, flags=None):
@@ -301,6 +329,16 @@ def test_tests_on_the_scale_need_enough_raters(votes):
     assert "alike" in stats._signed_rank(np.zeros(9)).reason
     assert "fewer than 6" in stats._signed_rank(np.array([1.0, 1, 1, 1, 1, 0])).reason
     assert stats._signed_rank(np.arange(1.0, 7)).p == pytest.approx(2 / 64)
+
+
+def test_the_signed_rank_test_is_exact_with_ties():
+    from scipy.stats import PermutationMethod, wilcoxon
+
+    plain = np.array([1.0, -2, 3, 4, -5, 6, 7, 8])
+    assert stats.signed_rank_p(plain) == pytest.approx(wilcoxon(plain, method="exact").pvalue)
+    tied = np.array([1.0, 1, -1, 2, 2, 2, -0.5, 0, 3])
+    exact = wilcoxon(tied, method=PermutationMethod(n_resamples=2**9)).pvalue
+    assert stats.signed_rank_p(tied) == pytest.approx(exact)
 
 
 def test_a_figure_that_is_not_finite_cannot_be_made():
