@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def postgresql_url(request: pytest.FixtureRequest) -> Any:
     """A PostgreSQL server: the one that CTEG_TEST_POSTGRESQL names, whose database is emptied, or one of our own."""
     from tests import study
 
@@ -109,7 +110,7 @@ def postgresql_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         return
     if study.binaries() is None:
         pytest.skip("there is no PostgreSQL server; apt-get install postgresql, or set CTEG_TEST_POSTGRESQL")
-    with study.postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+    with tempfile.TemporaryDirectory(prefix="cteg-postgresql-") as folder, study.postgresql(Path(folder)) as url:
         yield url
 
 

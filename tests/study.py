@@ -41,12 +41,13 @@ def binaries() -> Path | None:
 
 @contextmanager
 def postgresql(folder: Path):
-    """Run a server of our own on loopback and give its URL; PostgreSQL refuses to run as root."""
+    """Run a server of our own on loopback and give its URL.
+
+    PostgreSQL refuses to run as root; its user must be able to reach the folder.
+    """
     programs, port = binaries(), free_port()
     as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
     if as_user:
-        for path in (folder, *folder.parents[:2]):
-            path.chmod(0o755)
         shutil.chown(folder, "postgres")
 
     def run(*command: str) -> None:

@@ -101,7 +101,8 @@ TROUBLE = "trouble"
 
 
 def _among(column: str, values: tuple[str, ...]) -> str:
-    return f"({column} IN ({', '.join(repr(value) for value in values)}))"
+    listed = ", ".join(repr(value) for value in values)
+    return f'("{column}" IN ({listed}))'  # quoted: NATURAL is a word of SQL's own
 
 
 study_sittings = Table(
@@ -165,7 +166,7 @@ study_votes = Table(
     *(CheckConstraint(_among(name, SIDES), name=f"known_{name}") for name in ("fit", "natural", "variety")),
     CheckConstraint(_among("check_state", ("passed", "failed", "unknown")), name="known_check_state"),
     CheckConstraint(
-        f"flag = '{TROUBLE}' OR ({_among('kind', COMPARISONS)} AND fit IS NOT NULL AND natural IS NOT NULL)"
+        f"flag = '{TROUBLE}' OR ({_among('kind', COMPARISONS)} AND fit IS NOT NULL AND \"natural\" IS NOT NULL)"
         " OR (kind = 'set' AND variety IS NOT NULL) OR (kind = 'single' AND score IS NOT NULL)",
         name="answered_or_flagged",
     ),
