@@ -17,7 +17,7 @@ class Page:
     """A page of the app with what it asked for and complained about."""
 
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
-        self.context = browser.new_context(viewport={"width": 1000, "height": 900}, **context)
+        self.context = browser.new_context(**{"viewport": {"width": 1000, "height": 900}, **context})
         self.tab = self.context.new_page()
         self.requests: list[str] = []
         self.complaints: list[str] = []

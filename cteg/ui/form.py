@@ -12,6 +12,11 @@ from cteg.ui.examples import EXAMPLES
 
 MAX_CHARACTERS = 500
 
+COUNT = f"""
+(text) => {{
+  document.querySelector("#cteg-text").dataset.count = text ? `${{text.length}} / {MAX_CHARACTERS}` : "";
+}}
+"""
 ROLL = "() => Math.floor(Math.random() * 2147483640)"
 
 
@@ -94,6 +99,7 @@ def build_form() -> Form:
             with gr.Row(elem_id="cteg-seed-row"):
                 seed = _seed()
                 dice = gr.Button("⚄", elem_id="cteg-dice", min_width=0, scale=0)
+        text.change(None, text, None, js=COUNT, api_visibility="private")
         dice.click(None, None, seed, js=ROLL, api_visibility="private")
     return Form(text, generate, samples, temperature, seed, guidance)
 

@@ -163,7 +163,7 @@ def _bar(label: str, share: float, is_rest: bool = False) -> str:
 
 
 def _panel(title: str, line: str, body: str) -> str:
-    return f'<section class="cteg-insight"><h3>{title}</h3><p>{line}</p>{body}</section>'
+    return f'<section class="cteg-insight"><h2>{title}</h2><p>{line}</p>{body}</section>'
 
 
 # -- the faces ---------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def motion_html(readings: Sequence[dict[str, float]]) -> str:
     for index, reading in enumerate(readings):
         best = sorted(reading.items(), key=lambda pair: -pair[1])[:2]
         bars = "".join(_bar(label, share) for label, share in best)
-        faces.append(f'<div><h4>Face {index + 1}</h4><ul class="bars">{bars}</ul></div>')
+        faces.append(f'<div><h3>Face {index + 1}</h3><ul class="bars">{bars}</ul></div>')
     return _panel(
         "What the faces say without words",
         "Another small network sees only the movement, not the sentence, and guesses one of seven feelings.",

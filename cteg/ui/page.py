@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.events import Dependency
 
+from cteg.ui.about import about_html
 from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
 from cteg.ui.form import Form, build_form, settings_for_links
@@ -30,7 +31,7 @@ FOOTER = """
 """
 
 ACTIONS_HEADING = """
-<section class="cteg-insight"><h3>What moves, and when</h3>
+<section class="cteg-insight"><h2>What moves, and when</h2>
 <p>The five strongest actions of these faces; two faces with the same feeling need not use the same ones.</p></section>
 """
 PLAYER_TEMPLATE = '<section class="cteg-player" aria-label="Faces"></section>'
@@ -72,11 +73,15 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
     actions = Actions(services)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
         gr.HTML(HEADER, apply_default_css=False)
-        form = build_form()
-        player = _build_player(assets)
-        taken = gr.File(label="Taken away", interactive=False, elem_id="cteg-taken")  # shown by the player
-        performed = _connect(form, player, actions)
-        _build_insights(performed, actions)
+        with gr.Tabs(elem_id="cteg-tabs"):
+            with gr.Tab("Create", id="create"):
+                form = build_form()
+                player = _build_player(assets)
+                taken = gr.File(label="Taken away", interactive=False, elem_id="cteg-taken")  # shown by the player
+                performed = _connect(form, player, actions)
+                _build_insights(performed, actions)
+            with gr.Tab("About", id="about"):
+                gr.HTML(about_html(), apply_default_css=False)
         gr.HTML(FOOTER, apply_default_css=False)
         _connect_link(player, form)
         _connect_take_away(player, taken, actions)

@@ -20,7 +20,16 @@ from cteg.ui.theme import make_theme
 
 logger = logging.getLogger(__name__)
 
-STYLESHEETS = ("page.css", "player.css", "heads.css", "controls.css", "take.css", "share.css", "insights.css")
+STYLESHEETS = (
+    "page.css",
+    "player.css",
+    "heads.css",
+    "controls.css",
+    "take.css",
+    "share.css",
+    "insights.css",
+    "about.css",
+)
 
 
 def launch(services: Services, **options: Any) -> gr.Blocks:

@@ -26,6 +26,11 @@ export class FaceGrid {
     return this.#scales.map((scale) => scale.score);
   }
 
+  /** How many faces are rated. */
+  get rated() {
+    return this.scores.filter((score) => score !== null).length;
+  }
+
   /**
    * Makes one cell for every clip.
    *

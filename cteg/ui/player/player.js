@@ -61,6 +61,7 @@ export class Player {
   #link = null; // what the address of the page asks for, until it is done
   #run = null;
   #stage = null;
+  #rated = 0; // faces that have a score
   #worn = null; // the head that the faces have
   #waitTimer = 0;
   #loaded;
@@ -294,6 +295,7 @@ export class Player {
     this.faces.fill(clips, scores);
     this.root.dataset.faces = String(clips.length);
     this.#stage.clips = clips;
+    this.#rated = this.faces.rated;
     this.#onRated();
   }
 
@@ -310,9 +312,12 @@ export class Player {
   }
 
   #onRated() {
-    const rated = this.faces.scores.filter((score) => score !== null).length;
+    const { rated } = this.faces;
+    const total = server.countRatings(rated - this.#rated);
+    this.#rated = rated;
     this.root.dataset.rated = String(rated);
-    this.tally.textContent = rated && rated === this.faces.scores.length ? "All rated, thank you." : "";
+    const thanks = rated === this.faces.scores.length ? "All rated, thank you" : "Thank you";
+    this.tally.textContent = rated ? `${thanks}: ${count(total, "rating")} from you so far.` : "";
     if (this.#run) server.rememberRun(this.#run, this.faces.scores);
   }
 

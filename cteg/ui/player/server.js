@@ -4,6 +4,7 @@ const RATER = "cteg.rater";
 const KEEP = "cteg.keep-sentence";
 const LAST_RUN = "cteg.last-run";
 const HEAD = "cteg.head";
+const COUNT = "cteg.ratings";
 const LINK = "cteg.link";
 const PATIENCE = 10_000; // milliseconds until a rating counts as not saved
 
@@ -32,6 +33,19 @@ export function raterId() {
   } catch {
     return (unsavedRater ??= randomId());
   }
+}
+
+let unsavedCount = 0;
+
+/** Adds to the number of ratings that stand from this browser, and returns it. */
+export function countRatings(more) {
+  try {
+    unsavedCount = Math.max(0, (Number(localStorage.getItem(COUNT)) || 0) + more);
+    if (more) localStorage.setItem(COUNT, String(unsavedCount));
+  } catch {
+    unsavedCount = Math.max(0, unsavedCount + more);
+  }
+  return unsavedCount;
 }
 
 /** Whether the person agreed to keep sentences with their ratings. */
