@@ -94,5 +94,5 @@ def test_damaged_shards_are_named(folders, tmp_path):
     (tmp_path / "out" / "dev-000.safetensors").write_bytes(b"12345678nothing")
     with pytest.raises(InputError, match="damaged"):
         store.load_performances(tmp_path / "out", "dev")
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no performances of the split"):
         store.load_performances(tmp_path / "out", "other")
