@@ -76,7 +76,7 @@ def test_without_latents_all_samples_are_one():
     for group in system.generate(sentences(), 3, 1.0, seed=0):
         common = min(map(len, group))
         for clip in group[1:]:
-            np.testing.assert_array_equal(clip[:common], group[0][:common])
+            np.testing.assert_allclose(clip[:common], group[0][:common], atol=1e-6)  # rows round differently
     assert len(system.generate_freely(5, 1.0, 0)) == 5
 
 
