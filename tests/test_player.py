@@ -220,6 +220,19 @@ def test_a_rating_by_keys_keeps_the_sentence_on_request_and_can_be_undone(visit,
     assert [rating.score for rating in rated(app, lambda rating: rating.rater == rater)] == [3]
 
 
+def test_ratings_are_counted_over_all_faces_and_thanked_for(visit):
+    page = visit(reduced_motion="reduce").open()
+    for total, thanks in ((1, "Thank you: 1 rating"), (2, "Thank you: 2 ratings")):
+        page.perform(f"Rated as number {total}.", samples=2)
+        page.tab.locator(".sentence", has_text=str(total)).wait_for()
+        page.tab.locator(".face").nth(0).get_by_role("radio", name="4").click()
+        page.tab.get_by_text(f"{thanks} from you so far.").wait_for()
+    page.tab.locator(".face").nth(1).get_by_role("radio", name="2").click()
+    page.tab.get_by_text("All rated, thank you: 3 ratings from you so far.").wait_for()
+    page.tab.locator(".face").nth(1).get_by_text("Undo").click()
+    page.tab.get_by_text("Thank you: 2 ratings from you so far.").wait_for()
+
+
 def test_a_rating_that_did_not_arrive_is_not_called_saved(visit):
     page = visit(reduced_motion="reduce").open().perform(samples=1)
     page.tab.route("**/run/rate", lambda route: route.abort())
@@ -263,6 +276,15 @@ def test_a_second_press_while_busy_changes_nothing(visit, app):
         app.generator.open_gate.set()
     page.wait("ready")
     assert app.generator.calls == calls + 1
+
+
+def test_characters_are_counted_and_end_at_the_limit(visit):
+    page = visit(reduced_motion="reduce").open()
+    page.tab.click("#cteg-examples button >> nth=6")
+    page.tab.wait_for_selector("#cteg-text[data-count='46 / 500']")
+    page.tab.focus("#cteg-text textarea")
+    page.tab.keyboard.insert_text("x" * 600)
+    page.tab.wait_for_selector("#cteg-text[data-count='500 / 500']")
 
 
 def test_an_empty_sentence_is_answered_and_the_page_recovers(visit, app):
