@@ -8,8 +8,8 @@
 | tiny  | for tests: runs in seconds, learns nothing useful  | any            | seconds                  |
 
 `emoava` starts from the mean frame of the training set, ends with a zero frame, weighs the jaw 5 times and follows the
-Noam schedule for 100 epochs. Left from us are EwA that sees no future, bf16 where there is a GPU, the running average
-of the weights, and that a tenth of the texts is left out, without which Diversity could not be measured.
+Noam schedule for 100 epochs. Left from us are EwA that sees no future, AdamW with clipped gradients, bf16, the running
+average of the weights, and that a tenth of the texts is left out, without which Diversity could not be measured.
 `deterministic` is `small` without latents: a baseline that can write one clip per sentence only.
 """
 
