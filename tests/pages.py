@@ -36,7 +36,7 @@ class Page:
         return self
 
     def wait(self, state: str) -> None:
-        self.tab.wait_for_selector(f'{ROOT}[data-state="{state}"]', timeout=30_000, state="attached")
+        self.tab.wait_for_selector(f'{ROOT}[data-state="{state}"]', timeout=60_000, state="attached")
 
     def perform(self, text: str = TEXT, samples: int = 4) -> Page:
         self.tab.fill("#cteg-samples input[type=number]", str(samples))
