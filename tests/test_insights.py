@@ -104,8 +104,7 @@ def test_clips_without_named_shapes_have_no_curves(tmp_path):
 @pytest.mark.browser
 def test_the_page_explains_on_demand_and_follows_new_faces(visit, app):
     page = visit(reduced_motion="reduce").open().perform("Tell me why.", samples=2)
-    calls, before = app.generator.calls, set(page.requests)
-    assert not any("Plotly" in url for url in before)
+    assert not any("Plotly" in url for url in page.requests)
     page.tab.get_by_role("button", name="Why do they look like this?").click()
     page.tab.get_by_role("heading", name="What the model hears").wait_for(timeout=60_000)
     page.tab.locator("#cteg-actions").get_by_text("jaw opens").first.wait_for(timeout=60_000)
@@ -113,7 +112,6 @@ def test_the_page_explains_on_demand_and_follows_new_faces(visit, app):
     assert page.tab.locator(".distances tbody tr").count() == 2
     has_classifier = (weights_folder(app.settings) / "motion_classifier.safetensors").is_file()
     assert page.tab.get_by_role("heading", name="without words").count() == has_classifier
-    assert app.generator.calls > calls  # what is usual was measured, now and not before
     page.perform("And these?", samples=3)
     page.tab.wait_for_function("document.querySelectorAll('.distances tbody tr').length === 3")
     outside = [url for url in page.requests if not url.startswith((app.url, "data:", "blob:"))]

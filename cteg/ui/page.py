@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 from gradio.events import Dependency
 
@@ -59,7 +61,25 @@ async () => {
 """
 EXPLAIN_NO_MORE = "() => { document.body.classList.remove('cteg-explaining'); }"
 EXPLAIN_AGAIN = "() => { document.querySelector('.cteg-explaining #cteg-again')?.click(); }"
+FIRST_SETTINGS = 4
+"""Inputs that `/generate` always had: text, samples, temperature, seed."""
+LATER_SETTINGS = (0.0,)
+"""Defaults of its later ones: guidance."""
 FOLLOW_LINK = "async () => { (await window.cteg).followLink(); }"
+
+
+class Page(gr.Blocks):
+    """Blocks whose `/generate` may be called with the settings that it had in its first version.
+
+    Gradio's own clients fill in what a later version added; a plain HTTP call sends a list, which Gradio refuses if it
+    is short.
+    """
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> Any:
+        """Append the defaults of settings that came later, then go on as usual."""
+        if block_fn.api_name == "generate" and len(inputs) >= FIRST_SETTINGS:
+            inputs = [*inputs, *LATER_SETTINGS[len(inputs) - FIRST_SETTINGS :]]
+        return await super().preprocess_data(block_fn, inputs, *args, **options)
 
 
 def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
@@ -71,7 +91,7 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
     """
     assets = assets or Assets(services.rig_path)
     actions = Actions(services)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
+    with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs(elem_id="cteg-tabs"):
             with gr.Tab("Create", id="create"):
