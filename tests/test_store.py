@@ -251,6 +251,7 @@ def test_a_database_of_version_1_is_upgraded_and_keeps_its_ratings(store, settin
     with sqlite3.connect(settings.database_file) as raw:  # what version 1 lacked
         raw.execute("ALTER TABLE ratings DROP COLUMN head")
         raw.execute("ALTER TABLE clips DROP COLUMN guidance")
+        raw.execute("DROP TABLE choices")
         raw.execute("UPDATE schema_versions SET version = 1")
     for _ in range(2):  # the second start finds nothing to do
         again = Store(settings)
@@ -259,6 +260,8 @@ def test_a_database_of_version_1_is_upgraded_and_keeps_its_ratings(store, settin
     again = Store(settings)
     again.rate(token, rater, 5, head="jun")
     assert [(rating.score, rating.head) for rating in again.ratings()] == [(5, "jun")]
+    again.choose(token, rater, True)
+    assert [choice.is_best for choice in again.choices()] == [1]
     again.close()
 
 

@@ -173,6 +173,7 @@ def environment(tmp_path, made, monkeypatch):
     engine.next(RATER, page.token)
     (token,) = store.register(RATER, [clip(text="=1+1")])
     store.rate(token, RATER, 4, text="=1+1")
+    store.choose(token, RATER, True, text="=1+1")
     store.close()
     return tmp_path
 
@@ -186,7 +187,7 @@ def test_all_formats_hold_the_same_rows(environment):
     export(store, environment / "out")
     store.close()
     schema = json.loads((environment / "out" / "schema.json").read_text())
-    for name, count in (("votes", 1), ("ratings", 1)):
+    for name, count in (("votes", 1), ("ratings", 1), ("choices", 1)):
         columns = [column["name"] for column in schema[name]]
         assert all(column["meaning"] for column in schema[name])
         table = parquet.read_table(environment / "out" / f"{name}.parquet")
@@ -214,7 +215,7 @@ def test_the_commands_do_what_they_say(environment):
     folder = environment / "study"
     result = run("export", "--out", environment / "out")
     assert result.exit_code == 0, result.output
-    assert len(result.output.split()) == 7
+    assert len(result.output.split()) == 10
     result = run("stats", "--stimuli", folder, "--out", environment / "page", "--draws", "10")
     assert result.exit_code == 0, result.output
     assert "PILOT" in result.output

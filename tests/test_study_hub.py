@@ -72,6 +72,14 @@ def test_no_identity_leaves(store, hub, sync):
     assert (row["type"], row["mode"], row["text"]) == ("rating", "play", None)
 
 
+def test_choices_of_a_best_face_are_sent_as_well(store, hub, sync):
+    (token,) = store.register("a" * 32, [clip()])
+    choice, _ = store.choose(token, "a" * 32, True)
+    sync.flush()
+    (row,) = hub.rows()
+    assert (row["type"], row["id"], row["rater"], row["is_best"]) == ("choice", choice, pseudonym("a" * 32), 1)
+
+
 @pytest.mark.parametrize("failure", [401, 403, 429, 500, 503, "stall", "reset"])
 def test_failures_are_shown_waited_out_and_recovered_from(store, hub, sync, clock, failure, monkeypatch):
     first = rate(store)

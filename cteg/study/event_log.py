@@ -30,6 +30,7 @@ FORMAT = 1
 PLACES: dict[str, tuple[str, ...]] = {
     "clips": ("token",),
     "ratings": ("rater", "clip", "sequence"),
+    "choices": ("rater", "run", "sequence"),
     "study_sittings": ("study", "rater"),
     "study_trials": ("token",),
     "study_votes": ("sitting", "place"),

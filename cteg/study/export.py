@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from cteg.errors import InputError
 from cteg.study.ballot import read_votes
 from cteg.study.measured import need
-from cteg.study.models import Rating, Vote, pseudonym
+from cteg.study.models import Choice, Rating, Vote, pseudonym
 from cteg.study.store import Store
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -25,19 +25,25 @@ TYPES = {str: "string", int: "integer", float: "number"}
 
 
 def export(store: Store, out: Path) -> list[Path]:
-    """Write all votes of the study and all play ratings, and return the files.
+    """Write all votes of the study, all play ratings and all choices of a best face, and return the files.
 
     Raises:
         InputError: The folder cannot be written.
         StudyError: The ratings cannot be read, or a package is missing.
     """
     votes = [dataclasses.asdict(vote) for vote in read_votes(store)]
-    ratings = [dataclasses.asdict(rating) | {"rater": pseudonym(rating.rater)} for rating in store.events()]
+    ratings, choices = (
+        [dataclasses.asdict(event) | {"rater": pseudonym(event.rater)} for event in events]
+        for events in (store.events(), store.choice_events())
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        written = [*_write(votes, Vote, out / "votes"), *_write(ratings, Rating, out / "ratings")]
+        written = []
+        kinds = {"votes": (votes, Vote), "ratings": (ratings, Rating), "choices": (choices, Choice)}
+        for name, (rows, kind) in kinds.items():
+            written += _write(rows, kind, out / name)
         schema = out / "schema.json"
-        values = {"votes": describe(Vote), "ratings": describe(Rating)}
+        values = {name: describe(kind) for name, (_, kind) in kinds.items()}
         schema.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"Cannot write to the folder {out}: {error.strerror}.") from error

@@ -1,6 +1,6 @@
 """Copies of the ratings in a dataset on the Hugging Face Hub: an outbox of shards that is emptied when the Hub allows.
 
-    data/<random id>.jsonl      one vote, play rating or withdrawal per line, see `docs/study.md`
+    data/<random id>.jsonl      one vote, play rating, choice or withdrawal per line, see `docs/study.md`
 
 A shard is first noted in the database with the rows that it holds, then uploaded, then marked. Its name and content
 follow from the note alone, so whatever interrupts an upload, sending it again gives the same file: each row is in the
@@ -42,7 +42,12 @@ TIMEOUT = 30.0
 """Seconds without an answer after which a request has failed."""
 
 SHARDS, RECORDS = models.study_shards, models.study_shard_records
-SOURCES = {"vote": models.study_votes, "rating": models.ratings, "withdrawal": models.study_withdrawals}
+SOURCES = {
+    "vote": models.study_votes,
+    "rating": models.ratings,
+    "choice": models.choices,
+    "withdrawal": models.study_withdrawals,
+}
 
 
 class HubSync:
@@ -160,9 +165,8 @@ class HubSync:
             wanted = {(row.kind, row.record) for row in connection.execute(query)}
             withdrawn = list(connection.execute(sa.select(models.study_withdrawals)).mappings())
         rows = [{"type": "vote", **asdict(vote)} for vote in read_votes(self._store)]
-        rows += [
-            {"type": "rating", **asdict(rating), "rater": pseudonym(rating.rater)} for rating in self._store.events()
-        ]
+        for kind, events in (("rating", self._store.events()), ("choice", self._store.choice_events())):
+            rows += [{"type": kind, **asdict(event), "rater": pseudonym(event.rater)} for event in events]
         rows += [{"type": "withdrawal", **row} for row in withdrawn]
         mine = [row for row in rows if (row["type"], row["id"]) in wanted]
         return [json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in sorted(mine, key=_order)]

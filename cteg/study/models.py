@@ -1,15 +1,17 @@
 """The tables of the ratings, and the rows as plain objects.
 
     clips ──< ratings                    play: one clip as one rater saw it; each score, change or withdrawal is a row
+          └─< choices                    play: which clip of a request is the best; each change of mind is a row
     study_sittings ──< study_trials ──1 study_votes     the blind study: a rater's visit, its pages, their answers
                    └─< study_events                     what happened on the pages, appended and never changed
     study_shards ──< study_shard_records                what was sent to the Hub, `cteg.study.hub`
     study_withdrawals                                   raters who took back what had been sent
 
 Play ratings are events: nothing is updated or overwritten, the event with the highest `sequence` is a rater's present
-opinion of a clip and a score of NULL withdraws it. A study trial is answered once: its vote is unique by trial and by
-place in the sitting. The two never meet: `mode` says `play` for the first, and the study has tables of its own. Times
-are ISO 8601 in UTC, as text, so that they read and sort the same in every database.
+opinion of a clip and a score of NULL withdraws it; of the choices, too, a request's latest one counts. A study trial is
+answered once: its vote is unique by trial and by place in the sitting. The two never meet: `mode` says `play` for the
+first, and the study has tables of its own. Times are ISO 8601 in UTC, as text, so that they read and sort the same in
+every database.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MODES = ("play", "study")
 
 metadata = MetaData()
@@ -87,6 +89,25 @@ ratings = Table(
     CheckConstraint("mode IN ('play', 'study')", name="known_rating_mode"),
 )
 
+choices = Table(
+    "choices",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("clip", String(64), ForeignKey("clips.token", ondelete="CASCADE"), nullable=False),
+    Column("run", String(32), nullable=False),
+    Column("rater", String(32), nullable=False),
+    Column("mode", String(8), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("is_best", SmallInteger, nullable=False),
+    Column("text", Text),
+    Column("head", String(80), nullable=False, server_default=""),
+    Column("app_version", String(40), nullable=False),
+    Column("created", String(32), nullable=False),
+    UniqueConstraint("rater", "run", "sequence", name="one_choice_per_step"),
+    CheckConstraint("is_best IN (0, 1)", name="best_or_taken_back"),
+    CheckConstraint("sequence >= 1", name="choice_sequence_from_1"),
+    CheckConstraint("mode IN ('play', 'study')", name="known_choice_mode"),
+)
 
 SIDES = ("left", "right", "equal", "cannot_tell")
 """Answers to a comparison."""
@@ -215,6 +236,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     2: ("ALTER TABLE ratings ADD COLUMN head VARCHAR(80) NOT NULL DEFAULT ''",),
     3: (),  # the tables of the study
     4: ("ALTER TABLE clips ADD COLUMN guidance FLOAT NOT NULL DEFAULT 0",),
+    5: (),  # choices
 }
 """Statements that bring a database of the version before to the version that is their key; new tables are made before.
 """
@@ -270,6 +292,51 @@ class Rating:
     sample: int
     position: int
     frames: int
+    app_version: str
+    created: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One event of choosing the best clip of a request, or of taking that back.
+
+    Attributes:
+        id: Random id of the event, 32 hexadecimal digits.
+        rater: Random id of the browser, 32 hexadecimal digits.
+        mode: `play` or `study`.
+        sequence: 1 for a rater's first choice in this request, 2 for the first change, ...
+        is_best: 1 where this clip was chosen, 0 where that was taken back.
+        text: The sentence, only where the rater agreed to keep it.
+        head: Name of the head that performed the clips; empty where it is not known.
+        text_sha256: SHA-256 of the sentence in UTF-8, hexadecimal.
+        weights: Name of the weights that made the clips.
+        seed: Seed of this clip.
+        temperature: Sampling temperature.
+        guidance: How much more strongly than learned the sentence decided, 0...3.
+        run: Random id of the request.
+        sample: Index of this clip within its request.
+        position: Place on the page, 0 = first.
+        faces: How many clips the request had.
+        app_version: Version of CTEG that took the choice.
+        created: Time of the event, ISO 8601 in UTC.
+    """
+
+    id: str
+    rater: str
+    mode: str
+    sequence: int
+    is_best: int
+    text: str | None
+    head: str
+    text_sha256: str
+    weights: str
+    seed: int
+    temperature: float
+    guidance: float
+    run: str
+    sample: int
+    position: int
+    faces: int
     app_version: str
     created: str
 

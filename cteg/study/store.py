@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +21,7 @@ from cteg.errors import InputError, StudyError
 from cteg.settings import Settings
 from cteg.study import models
 from cteg.study.database import Clock, Database, utc_now
-from cteg.study.models import Rating, Receipt, pseudonym
+from cteg.study.models import Choice, Rating, Receipt, pseudonym
 
 logger = logging.getLogger(__name__)
 
@@ -117,21 +117,38 @@ class Store:
             InputError: An argument is malformed.
             StudyError: The clip is unknown or belongs to someone else, or the score could not be stored.
         """
-        check_identifier(rater, "rater")
-        check_identifier(rating or "0" * 32, "rating")
         check_score(score)
-        if not isinstance(token, str) or not isinstance(text, str):
-            raise InputError("A rating needs the token of its clip and a text.")
-        if not isinstance(head, str) or len(head) > 80:
-            raise InputError("A rating needs the name of a head, of at most 80 characters.")
-        event = {"id": rating or secrets.token_hex(16), "clip": token, "rater": rater, "score": score}
-        for _ in range(3):  # on a server database two first scores can collide on their sequence number
-            try:
-                with self._begin(NOT_SAVED) as connection:
-                    return self._append(connection, {**event, "text": text or None, "head": head})
-            except IntegrityError:
-                logger.info("two ratings of one clip met, trying again")
-        raise StudyError(NOT_SAVED)
+        event = _make_event(token, rater, rating, text, head)
+        receipt = self._patiently(lambda connection: self._append(connection, {**event, "score": score}))
+        return Receipt(receipt["id"], receipt["sequence"], receipt["score"])
+
+    def choose(
+        self, token: str, rater: str, is_best: bool, choice: str = "", text: str = "", head: str = ""
+    ) -> tuple[str, int]:
+        """Store that a clip is the best of its request, or that it is not after all.
+
+        A request has one best clip at most: choosing another one replaces it.
+
+        Args:
+            token: Token of the clip, from `register`.
+            rater: The rater that the clip was made for.
+            is_best: Whether the clip is chosen; False takes the choice of it back.
+            choice: Random id of this event, 32 hexadecimal digits; made here if empty.
+            text: The sentence, if the rater agreed to keep it; must be the clip's own.
+            head: Name of the head that shows the clip, at most 80 characters.
+
+        Returns:
+            The id of the event and its place in the sequence, as stored.
+
+        Raises:
+            InputError: An argument is malformed.
+            StudyError: The clip is unknown or belongs to someone else, or the choice could not be stored.
+        """
+        if not isinstance(is_best, bool):
+            raise InputError("A choice is either true or false.")
+        event = {**_make_event(token, rater, choice, text, head), "is_best": int(is_best)}
+        receipt = self._patiently(lambda connection: self._append_choice(connection, event))
+        return receipt["id"], receipt["sequence"]
 
     def ratings(self) -> list[Rating]:
         """Return the present ratings: the latest score of each rater for each clip, without withdrawn ones."""
@@ -163,22 +180,43 @@ class Store:
         with self._begin("The ratings cannot be read at the moment.") as connection:
             return [Rating(**row) for row in connection.execute(query).mappings()]
 
+    def choices(self) -> list[Choice]:
+        """Return the present choices: for each request the clip that its rater last called the best."""
+        latest = {(event.rater, event.run): event for event in self.choice_events()}  # they come in their order
+        return [choice for choice in latest.values() if choice.is_best]
+
+    def choice_events(self) -> list[Choice]:
+        """Return every event of choosing, what was taken back included, each request's in their order."""
+        event, clip = models.choices.c, models.clips.c
+        others = models.clips.alias()
+        faces = sa.select(sa.func.count()).where(others.c.run == clip.run).scalar_subquery().label("faces")
+        fields = (event.id, event.rater, event.mode, event.sequence, event.is_best, event.text, event.head)
+        identity = (clip.text_sha256, clip.weights, clip.seed, clip.temperature, clip.guidance, clip.run)
+        query = (
+            sa.select(*fields, *identity, clip.sample, clip.position, faces, event.app_version, event.created)
+            .join(models.clips, clip.token == event.clip)
+            .order_by(clip.created, clip.run, event.sequence)
+        )
+        with self._begin("The ratings cannot be read at the moment.") as connection:
+            return [Choice(**row) for row in connection.execute(query).mappings()]
+
     def forget(self, rater: str) -> int:
-        """Delete everything that was stored about a rater, the blind study included, and return how many ratings.
+        """Delete everything that was stored about a rater, the blind study included, and return how many answers.
 
         Rows that were uploaded are known outside by the rater's pseudonym; a withdrawal follows them.
         """
         check_identifier(rater, "rater")
-        ratings, clips, sittings = models.ratings, models.clips, models.study_sittings
+        clips, sittings = models.clips, models.study_sittings
         sitting = sa.select(sittings.c.id).where(sittings.c.rater == rater)
         votes, trials, events = models.study_votes, models.study_trials, models.study_events
-        gone = [sa.select(ratings.c.id).where(ratings.c.rater == rater)]
+        play = (models.ratings, models.choices)
+        gone = [sa.select(table.c.id).where(table.c.rater == rater) for table in play]
         gone += [sa.select(votes.c.id).where(votes.c.sitting.in_(sitting))]
         with self._begin("The ratings could not be deleted, please try again.") as connection:
             ids = [row.id for query in gone for row in connection.execute(query)]
             self._withdraw(connection, rater, ids)
-            connection.execute(ratings.delete().where(ratings.c.rater == rater))
-            connection.execute(clips.delete().where(clips.c.rater == rater))
+            for table in (*play, clips):
+                connection.execute(table.delete().where(table.c.rater == rater))
             for table in (votes, events, trials):
                 connection.execute(table.delete().where(table.c.sitting.in_(sitting)))
             connection.execute(sittings.delete().where(sittings.c.rater == rater))
@@ -200,36 +238,85 @@ class Store:
             connection.execute(models.study_withdrawals.insert(), row)
         connection.execute(records.delete().where(mine))
 
-    def _append(self, connection: sa.Connection, event: dict) -> Receipt:
-        """Add `event` after the rater's latest one, unless it says nothing new."""
-        clip = connection.execute(sa.select(models.clips).where(models.clips.c.token == event["clip"])).first()
-        if clip is None or clip.rater != event["rater"]:
-            raise StudyError("This face cannot be rated from here: it was made for another page. Please generate anew.")
-        if event["text"] is not None and text_hash(event["text"]) != clip.text_sha256:
-            raise InputError("The sentence does not belong to this face.")
-        table = models.ratings
-        sent = connection.execute(sa.select(table).where(table.c.id == event["id"])).first()
+    def _patiently(self, store: Callable[[sa.Connection], dict]) -> dict:
+        """Store an event; on a server database two first events can collide on their sequence number."""
+        for _ in range(3):
+            try:
+                with self._begin(NOT_SAVED) as connection:
+                    return store(connection)
+            except IntegrityError:
+                logger.info("two ratings of one clip met, trying again")
+        raise StudyError(NOT_SAVED)
+
+    def _append(self, connection: sa.Connection, event: dict) -> dict:
+        """Add a score after the rater's latest one of this clip, unless it says nothing new."""
+        clip, table = _clip_of(connection, event), models.ratings
+        is_known = (table.c.clip == event["clip"]) & (table.c.rater == event["rater"])
+        row, is_new = self._follow(connection, table, event, is_known, ("score", "text"), clip.mode)
+        if is_new:
+            self.database.seal(event["rater"], [(models.clips, dict(clip._mapping)), (table, row)])
+        return row
+
+    def _append_choice(self, connection: sa.Connection, event: dict) -> dict:
+        """Add a choice after the rater's latest one of this request, unless it says nothing new."""
+        clip, table = _clip_of(connection, event), models.choices
+        event = {**event, "run": clip.run}
+        is_known = (table.c.run == clip.run) & (table.c.rater == event["rater"])
+        row, is_new = self._follow(connection, table, event, is_known, ("clip", "is_best", "text"), clip.mode)
+        if is_new:  # with all clips of the request: a choice means something only among the others
+            clips = connection.execute(sa.select(models.clips).where(models.clips.c.run == clip.run)).mappings()
+            self.database.seal(event["rater"], [*((models.clips, dict(other)) for other in clips), (table, row)])
+        return row
+
+    def _follow(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        event: dict,
+        is_known: sa.ColumnElement[bool],
+        says: tuple[str, ...],
+        mode: str,
+    ) -> tuple[dict, bool]:
+        """Insert `event` after the latest of the rows that `is_known` selects; return the row that stands now.
+
+        Returns:
+            The row, and whether it is new: the same id or the same in the columns `says` stores nothing.
+        """
+        sent = connection.execute(sa.select(table).where(table.c.id == event["id"])).mappings().first()
         if sent is not None:
-            if (sent.clip, sent.rater, sent.score) != (event["clip"], event["rater"], event["score"]):
+            if any(sent[column] != event[column] for column in ("clip", "rater", *says) if column != "text"):
                 raise InputError("This rating id has been used for another rating.")
-            return Receipt(sent.id, sent.sequence, sent.score)
-        same_clip = (table.c.clip == event["clip"]) & (table.c.rater == event["rater"])
-        latest = connection.execute(
-            sa.select(table).where(same_clip).order_by(table.c.sequence.desc()).limit(1)
-        ).first()
-        if latest is not None and (latest.score, latest.text) == (event["score"], event["text"]):
-            return Receipt(latest.id, latest.sequence, latest.score)
-        sequence = 1 if latest is None else latest.sequence + 1
-        stamp = {
-            "mode": clip.mode,
-            "sequence": sequence,
-            "app_version": self.app_version,
-            "created": self.database.now(),
-        }
-        row = {**event, **stamp}
+            return dict(sent), False
+        query = sa.select(table).where(is_known).order_by(table.c.sequence.desc()).limit(1)
+        latest = connection.execute(query).mappings().first()
+        if latest is not None and all(latest[column] == event[column] for column in says):
+            return dict(latest), False
+        sequence = 1 if latest is None else latest["sequence"] + 1
+        stamp = {"mode": mode, "app_version": self.app_version, "created": self.database.now()}
+        row = {**event, **stamp, "sequence": sequence}
         connection.execute(table.insert(), row)
-        self.database.seal(event["rater"], [(models.clips, dict(clip._mapping)), (table, row)])
-        return Receipt(event["id"], sequence, event["score"])
+        return row, True
+
+
+def _make_event(token: object, rater: str, event: str, text: object, head: object) -> dict:
+    """Check what a score and a choice have in common and return it as columns."""
+    check_identifier(rater, "rater")
+    check_identifier(event or "0" * 32, "rating")
+    if not isinstance(token, str) or not isinstance(text, str):
+        raise InputError("A rating needs the token of its clip and a text.")
+    if not isinstance(head, str) or len(head) > 80:
+        raise InputError("A rating needs the name of a head, of at most 80 characters.")
+    return {"id": event or secrets.token_hex(16), "clip": token, "rater": rater, "text": text or None, "head": head}
+
+
+def _clip_of(connection: sa.Connection, event: dict) -> sa.Row:
+    """Return the clip of an event, if this rater may rate it with this text."""
+    clip = connection.execute(sa.select(models.clips).where(models.clips.c.token == event["clip"])).first()
+    if clip is None or clip.rater != event["rater"]:
+        raise StudyError("This face cannot be rated from here: it was made for another page. Please generate anew.")
+    if event["text"] is not None and text_hash(event["text"]) != clip.text_sha256:
+        raise InputError("The sentence does not belong to this face.")
+    return clip
 
 
 def text_hash(text: str) -> str:

@@ -138,10 +138,28 @@ class Actions:
         Returns:
             `{"rating", "sequence", "score"}` as stored.
         """
-        if head and (not isinstance(head, str) or head not in self._head_names):
-            raise InputError("A rating needs the name of a head that this page offers.")
+        self._check_head(head)
         receipt = self._services.store.rate(token, rater, score, rating, text, head)
         return {"rating": receipt.id, "sequence": receipt.sequence, "score": receipt.score}
+
+    @at_the_edge
+    def choose(self, token: str, rater: str, is_best: bool, choice: str = "", text: str = "", head: str = "") -> dict:
+        """Store which face is the best of its result; another one replaces it.
+
+        Args:
+            token: The token of the clip.
+            rater: The rater that the clip was made for.
+            is_best: True chooses the face, False takes that back.
+            choice: Random id of this choice, so that sending it twice stores it once.
+            text: The sentence, only if it may be kept with the choice.
+            head: Name of the head that shows the clip, one of those that the page offers; empty if unknown.
+
+        Returns:
+            `{"choice", "sequence", "is_best"}` as stored.
+        """
+        self._check_head(head)
+        stored, sequence = self._services.store.choose(token, rater, is_best, choice, text, head)
+        return {"choice": stored, "sequence": sequence, "is_best": is_best}
 
     @at_the_edge
     def take_away(self, event: gr.EventData, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008 - Gradio's way
@@ -166,6 +184,10 @@ class Actions:
             report["notice"] = "The model is unavailable, so no sentence can be performed at the moment."
         healthy = report["model"] == "ready" and report["store"] == "ok"
         return {"status": "ok" if healthy else "degraded", **report, "version": self._services.version}
+
+    def _check_head(self, head: object) -> None:
+        if head and (not isinstance(head, str) or head not in self._head_names):
+            raise InputError("A rating needs the name of a head that this page offers.")
 
     def _clips(self, text: Any, *settings: Any) -> list[Clip]:
         """Check a request, then have it performed; a bad request never waits for the model."""

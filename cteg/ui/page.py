@@ -108,6 +108,7 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
         gr.api(actions.generate, api_name="generate", concurrency_id="generate", concurrency_limit=1)
         # Ratings stay off the queue: a full queue of sentences must not turn them away.
         gr.api(actions.rate, api_name="rate", queue=False, api_visibility="undocumented")
+        gr.api(actions.choose, api_name="choose", queue=False, api_visibility="undocumented")
     blocks.queue(max_size=32, api_open=False)
     return blocks
 
