@@ -50,8 +50,9 @@ class Study:
         return self.engine.consent(rater, wording.CONSENT_VERSION, "desktop")
 
     def watch(self, page, rater: str = RATER):
-        self.clock.advance(3)
         clips = [clip for side in page.sides for clip in side]
+        self.engine.report(rater, page.token, [{"kind": "play", "clip": clip} for clip in clips])
+        self.clock.advance(3)
         return self.engine.report(rater, page.token, [{"kind": "ended", "clip": clip} for clip in clips])
 
     def answer(self, page, rater: str = RATER):

@@ -74,6 +74,7 @@ def test_questions_come_one_after_the_other_once_all_is_watched(study):
     page = study.begin()
     with pytest.raises(StudyError, match="watch"):
         study.engine.answer(RATER, page.token, "fit", "left")
+    study.engine.report(RATER, page.token, [{"kind": "play", "clip": clip} for clip in (0, 1)])
     study.clock.advance(3)
     page = study.engine.report(RATER, page.token, [{"kind": "ended", "clip": 0}])
     assert page.unwatched == (1,)
@@ -95,11 +96,21 @@ def test_questions_come_one_after_the_other_once_all_is_watched(study):
 
 def test_a_clip_that_ended_before_it_can_have_is_not_watched(study):
     page = study.begin()
-    events = [{"kind": "ended", "clip": clip} for clip in (0, 1)]
+
+    def report(kind: str, *clips: int) -> tuple[int, ...]:
+        return study.engine.report(RATER, page.token, [{"kind": kind, "clip": clip} for clip in clips]).unwatched
+
+    study.clock.advance(60)
+    assert report("ended", 0, 1) == (0, 1)  # never started
+    report("play", 0)
     study.clock.advance(1.0)  # the clips last 2 s
-    assert study.engine.report(RATER, page.token, events).unwatched == (0, 1)
+    assert report("ended", 0) == (0, 1)
+    report("play", 1)
     study.clock.advance(1.0)
-    assert study.engine.report(RATER, page.token, events).unwatched == ()
+    assert report("ended", 0, 1) == (1,)
+    report("play", 0, 1)  # once watched, a clip may be started again
+    study.clock.advance(2.0)
+    assert report("ended", 1) == ()
 
 
 def test_an_answer_may_change_until_next_and_every_change_is_kept(study):

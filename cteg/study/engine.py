@@ -2,7 +2,8 @@
 
     page = engine.page(rater)                                   where the rater is: also after a reload or a restart
     page = engine.consent(rater, CONSENT_VERSION, "desktop")
-    engine.report(rater, page.token, [{"kind": "play", "clip": 0}, {"kind": "ended", "clip": 0}])
+    engine.report(rater, page.token, [{"kind": "play", "clip": 0}])
+    engine.report(rater, page.token, [{"kind": "ended", "clip": 0}])
     page = engine.answer(rater, page.token, "fit", "left")      may be changed until `next`
     page = engine.next(rater, page.token)                       stores the vote
 
@@ -36,7 +37,7 @@ MOST_EVENTS = 50
 MOST_PER_PAGE = 2000
 
 WATCHED = 0.9
-"""Share of a clip's length that must have passed before it can have been watched: clocks and players round."""
+"""Share of a clip's length that must lie between its start and its end: clocks and players round."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ class Page:
         total: pages in all.
         token: Key of the page; empty for consent and thanks.
         sentence: The sentence, or the text of consent or thanks.
-        instruction: What else the rater is told; empty for most pages.
+        instruction: What else the rater is told; empty for most pages. For consent: whom to ask.
         sides: Clips on each side: numbers for `Engine.clip`.
         unwatched: Numbers of the clips that were not watched to their end.
         questions: Those that are asked so far.
         complete: Whether `next` will be accepted.
+        version: Version of the text of consent; empty for other pages.
     """
 
     step: str
@@ -83,6 +85,7 @@ class Page:
     unwatched: tuple[int, ...] = ()
     questions: tuple[Question, ...] = ()
     complete: bool = False
+    version: str = ""
 
 
 class Engine:
@@ -91,10 +94,12 @@ class Engine:
     Args:
         store: Keeps everything.
         stimuli: What is shown.
+        contact: Whom raters can ask, shown with the text of consent; empty for nobody.
     """
 
-    def __init__(self, store: Store, stimuli: StimulusSet) -> None:
+    def __init__(self, store: Store, stimuli: StimulusSet, contact: str = "") -> None:
         self._store, self._stimuli = store, stimuli
+        self._contact = wording.CONTACT.format(contact=contact) if contact else ""
         self._ballot = Ballot(store, stimuli.study)
 
     def page(self, rater: str) -> Page:
@@ -102,7 +107,7 @@ class Engine:
         check_identifier(rater, "rater")
         sitting = self._ballot.sitting(rater)
         if sitting is None:
-            return Page("consent", sentence=wording.CONSENT)
+            return Page("consent", sentence=wording.CONSENT, instruction=self._contact, version=wording.CONSENT_VERSION)
         return self._page_of(sitting)
 
     def consent(self, rater: str, version: str, device: str = "unknown") -> Page:
@@ -222,17 +227,19 @@ class Engine:
         )
 
     def _unwatched(self, trial: Trial, events: Sequence[Event]) -> tuple[int, ...]:
-        """Clips without an end that came late enough after the page was shown to be believed."""
+        """Clips without an end that came late enough after their start to be believed."""
         if _is_broken(events):
             return ()
-        shown = trial.shown or trial.created
+        started: dict[int, str] = {}
         watched = set()
         for event in events:
-            number = event.data.get("clip")
-            if event.kind == "ended" and seconds_between(shown, event.created) >= WATCHED * self._stimuli.seconds(
-                [trial.clips[number]]
-            ):
-                watched.add(number)
+            number = event.data.get("clip", -1)
+            if event.kind == "play":
+                started[number] = event.created
+            elif event.kind == "ended" and number in started:
+                least = WATCHED * self._stimuli.seconds([trial.clips[number]])
+                if seconds_between(started[number], event.created) >= least:
+                    watched.add(number)
         return tuple(number for number in range(len(trial.clips)) if number not in watched)
 
     def _vote(self, trial: Trial, events: Sequence[Event]) -> dict[str, Any]:

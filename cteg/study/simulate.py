@@ -188,9 +188,9 @@ def visit(engine: Engine, stimuli: StimulusSet, rater: Rater, clock: Clock, trut
         clips = [clip for side in page.sides for clip in side]
         left, right, expected, longest = truth[page.token]
         time = rater.seconds(longest)
+        engine.report(rater.id, page.token, [{"kind": "play", "clip": clip} for clip in clips])
         clock.advance(min(time, longest))
-        events = [{"kind": kind, "clip": clip} for clip in clips for kind in ("play", "ended")]
-        page = engine.report(rater.id, page.token, events)
+        page = engine.report(rater.id, page.token, [{"kind": "ended", "clip": clip} for clip in clips])
         clock.advance(max(0.0, time - longest))
         while not page.complete:
             question = next(q.name for q in page.questions if q.answer is None)

@@ -17,6 +17,8 @@ You can delete your answers on the last page, or later from the same browser. So
 facial expressions of fear, anger or disgust trouble you, please do not take part. You must be at least 18 years old.
 """
 
+CONTACT = "Questions about this study: {contact}"
+
 FIT = "fit"
 NATURAL = "natural"
 VARIETY = "variety"
