@@ -116,28 +116,70 @@ class Noise:
         return draw
 
 
-def draw_noise(model: Model, seeds: list[int]) -> Noise:
-    """Draw the noise of every seed on its own, so that a sample depends on no other."""
-    config, steps = model.config, model.steps_for(model.config.max_frames)
+def draw_noise(model: Model, seeds: list[int], part: int = 0) -> Noise:
+    """Draw the noise of every seed on its own, so that a sample depends on no other.
+
+    Args:
+        model: Says how much there is to draw.
+        seeds: One per row.
+        part: Which part of a longer text is performed, from 0; a seed draws for one after the other.
+    """
     draws: dict[str, list[Tensor]] = {}
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
-        drawn = {
-            "stop": torch.randn((), generator=generator),
-            "sequence_choice": torch.rand((), generator=generator),
-            "sequence": torch.randn(config.sequence_latent_size, generator=generator),
-            "choice": torch.rand(steps, config.layers, generator=generator),
-            "latent": torch.randn(steps, config.layers, config.latent_size, generator=generator),
-        }
-        if config.output_noise > 0:
-            drawn["hidden"] = torch.randn(steps, config.hidden_size, generator=generator)
+        for _ in range(part + 1):
+            drawn = _draw_once(model, generator)
         for name, tensor in drawn.items():
             draws.setdefault(name, []).append(tensor)
     stacked = {name: torch.stack(tensors).to(model.first_frame.device) for name, tensors in draws.items()}
     return Noise(**{"hidden": None, **stacked})
 
 
+def _draw_once(model: Model, generator: torch.Generator) -> dict[str, Tensor]:
+    config, steps = model.config, model.steps_for(model.config.max_frames)
+    drawn = {
+        "stop": torch.randn((), generator=generator),
+        "sequence_choice": torch.rand((), generator=generator),
+        "sequence": torch.randn(config.sequence_latent_size, generator=generator),
+        "choice": torch.rand(steps, config.layers, generator=generator),
+        "latent": torch.randn(steps, config.layers, config.latent_size, generator=generator),
+    }
+    if config.output_noise > 0:
+        drawn["hidden"] = torch.randn(steps, config.hidden_size, generator=generator)
+    return drawn
+
+
 # -- decoding ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Where clips begin: at rest, or where the part of the text before ended.
+
+    Attributes:
+        part: Which part of the text is performed, from 0.
+        frames: (R, 53) coefficients, the last frame of every row before; None for rest.
+    """
+
+    part: int = 0
+    frames: Tensor | None = None
+
+    @classmethod
+    def after(cls, clips: list[Tensor], part: int) -> Opening:
+        """Begin part `part` where `clips`, each (T, 53), end; rows beyond them, which nobody wants, as the first."""
+        last = [clip[-1] for clip in clips]
+        return cls(part, torch.stack(last + last[:1] * (ROWS - len(last))))
+
+    def frame(self, model: Model, rows: int) -> Tensor:
+        """The frame before the first, (rows, 53)."""
+        return model.first_frame.expand(rows, -1) if self.frames is None else self.frames.to(model.first_frame)
+
+    def step(self, model: CTEG, rows: int) -> Tensor:
+        """That frame as a whole step (rows, K, 53) in model units, in which rest is zero."""
+        return model.scale(self.frame(model, rows))[:, None].repeat(1, model.config.frames_per_step, 1)
+
+
+REST = Opening()
 
 
 @dataclass(frozen=True)
@@ -191,6 +233,7 @@ def stream(
     wanted: int | None = None,
     is_cached: bool = True,
     guidance: float = 0.0,
+    opening: Opening = REST,
 ) -> Iterator[StepFrames]:
     """Decode R samples of one sentence step by step, until the first `wanted` of them have ended.
 
@@ -204,17 +247,18 @@ def stream(
         is_cached: Whether what can be kept of the past is kept. False recomputes the prefix at every step; the global
             EwA, which changes the past, always does, but for a released model (`cteg.model.released_decoding`).
         guidance: See `Mixture.guided`; models without a sequence latent take no notice of it.
+        opening: Where the clips begin.
 
     Yields:
         K frames of every row at a time.
     """
-    noise, rows, wanted = draw_noise(model, seeds), len(seeds), wanted or len(seeds)
+    noise, rows, wanted = draw_noise(model, seeds, opening.part), len(seeds), wanted or len(seeds)
     rule = StopRule(model, noise, temperature)
     if isinstance(model, ReleasedCTEG):
-        steps = _released_steps(model, text, text_mask, noise, rows, temperature, is_cached)
+        steps = _released_steps(model, text, text_mask, noise, rows, temperature, is_cached, opening)
     else:
         decode = _cached_steps if is_cached and model.caches_exactly else _uncached_steps
-        steps = decode(model, text, text_mask, noise, rows, temperature, guidance)
+        steps = decode(model, text, text_mask, noise, rows, temperature, guidance, opening)
     written = 0
     for frames, stop_logits in steps:
         frames = frames[:, : model.config.max_frames - written]
@@ -240,11 +284,18 @@ def _to_coefficients(
 
 
 def _cached_steps(
-    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float, guidance: float
+    model: CTEG,
+    text: Tensor,
+    text_mask: Tensor,
+    noise: Noise,
+    rows: int,
+    temperature: float,
+    guidance: float,
+    opening: Opening,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     spread = model.config.step_spread
     state = model.start(text, text_mask, rows, noise.latent_drawer(0, temperature, spread), guidance)
-    newest = text.new_zeros(rows, model.config.frames_per_step, layout.D)  # the first frame in model units
+    newest = opening.step(model, rows)
     for step in range(noise.latent.shape[1]):
         output, stop_logits = model.step(newest, state, noise.latent_drawer(step, temperature, spread))
         frames, newest = _to_coefficients(model, output, newest, noise, step, temperature)
@@ -252,13 +303,20 @@ def _cached_steps(
 
 
 def _uncached_steps(
-    model: CTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float, guidance: float
+    model: CTEG,
+    text: Tensor,
+    text_mask: Tensor,
+    noise: Noise,
+    rows: int,
+    temperature: float,
+    guidance: float,
+    opening: Opening,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     text, text_mask = text.expand(rows, -1, -1), text_mask.expand(rows, -1)
     spread = model.config.step_spread
     first = noise.latent_drawer(0, temperature, spread)
     condition = model.draw_condition(text, text_mask, rows, first, guidance)
-    known = text.new_zeros(rows, model.config.frames_per_step, layout.D)
+    known = opening.step(model, rows)
     latents = [text.new_zeros(rows, 0, model.config.latent_size) for _ in model.layers]
     for step in range(noise.latent.shape[1]):
         draw = noise.latent_drawer(step, temperature, spread)
@@ -270,7 +328,14 @@ def _uncached_steps(
 
 
 def _released_steps(
-    model: ReleasedCTEG, text: Tensor, text_mask: Tensor, noise: Noise, rows: int, temperature: float, is_cached: bool
+    model: ReleasedCTEG,
+    text: Tensor,
+    text_mask: Tensor,
+    noise: Noise,
+    rows: int,
+    temperature: float,
+    is_cached: bool,
+    opening: Opening,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Frames (R, 1, 53) of a released model, with stop log-odds that say nothing.
 
@@ -282,8 +347,8 @@ def _released_steps(
     def draw(mean: Tensor, log_variance: Tensor, layer: int, which: slice) -> Tensor:
         return mean + temperature * torch.exp(0.5 * log_variance) * noise.latent[:, which, layer]
 
-    frame, no_stop = model.first_frame.expand(rows, -1), text.new_zeros(rows, 1)
-    if model.config.writes_first_frame:
+    frame, no_stop = opening.frame(model, rows), text.new_zeros(rows, 1)
+    if model.config.writes_first_frame and not opening.part:
         yield frame[:, None], no_stop
     decoder = (Decoder if is_cached else RecomputingDecoder)(model, text, text_mask, rows)
     for newest in range(1, noise.latent.shape[1]):  # row 0 is the start row
@@ -303,9 +368,10 @@ def sample(
     wanted: int | None = None,
     is_cached: bool = True,
     guidance: float = 0.0,
+    opening: Opening = REST,
 ) -> list[Tensor]:
     """Decode whole clips: a list of `wanted` tensors (T_i, 53), T_i >= 1. Arguments as in `stream`."""
-    steps = list(stream(model, text, text_mask, seeds, temperature, wanted, is_cached, guidance))
+    steps = list(stream(model, text, text_mask, seeds, temperature, wanted, is_cached, guidance, opening))
     frames = torch.cat([step.frames for step in steps], dim=1)  # (R, T, 53)
     lengths = torch.cat([step.alive for step in steps], dim=1).sum(1).clamp(min=1)  # (R,)
     clips = [frames[row, : int(lengths[row])].cpu() for row in range(wanted or len(seeds))]
