@@ -8,12 +8,14 @@ import threading
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
+from cteg.ui.gate import Gate
 from cteg.ui.page import build_app
 from cteg.ui.services import Services
 from cteg.ui.theme import make_theme
@@ -61,7 +63,7 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
         mcp_server=False,
         max_file_size=1,  # nothing here takes files
         blocked_paths=[str(services.settings.data_dir)],
-        app_kwargs={"routes": [Route("/health", health), assets.route()]},
+        app_kwargs={"routes": [Route("/health", health), assets.route()], "middleware": [Middleware(Gate)]},
     )
     services.generator.start()
     return blocks
