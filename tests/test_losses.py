@@ -74,11 +74,13 @@ def hand_made(config):
     mean = zeros.clone()
     mean[..., 0] = math.sqrt(2)  # KL(N(sqrt 2, 1) || N(0, 1)) = 1
     prior = Mixture(torch.zeros(1, steps, 1), zeros[:, :, None], zeros[:, :, None])
-    trace = LatentTrace(prior, Gaussian(mean, zeros), mean, zeros)
+    trace = LatentTrace(prior, Gaussian(mean, zeros), mean, torch.ones(1, steps), zeros)
     # One component, at distance 2 in one of the dimensions: KL 2.
     apart = torch.tensor([[2.0, 0.0, 0.0, 0.0]])
     unit = torch.zeros(1, 1, 4)
-    sequence = SequenceTrace(Mixture(torch.zeros(1, 1), unit, unit), Gaussian(apart, torch.zeros(1, 4)), apart)
+    sequence = SequenceTrace(
+        Mixture(torch.zeros(1, 1), unit, unit), Gaussian(apart, torch.zeros(1, 4)), apart, torch.tensor([2.0])
+    )
     return Prediction(frames, torch.zeros(1, 8), [trace, trace], sequence, 2 * frames, frames[:, :1])
 
 

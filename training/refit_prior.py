@@ -78,7 +78,7 @@ def fit(
     null_text: Tensor,
     epochs: int,
 ) -> list[float]:
-    """Fit gate and components in place; returns the held-out likelihood after every epoch, in nats.
+    """Fit gate, components and flow in place; returns the held-out likelihood after every epoch, in nats.
 
     Args:
         latent: The sequence latent.
@@ -90,9 +90,12 @@ def fit(
     posterior, sentence = train
     chosen = torch.randperm(len(sentence))[: latent.components]
     with torch.no_grad():
-        latent.component_mean[: len(chosen)] = posterior.mean[chosen]
+        flow = latent.prior(sentence[:1]).flow
+        seen = posterior.mean[chosen]
+        latent.component_mean[: len(chosen)] = flow.to_base(seen)[0] if flow else seen
         latent.component_log_variance.fill_(-3.0)  # about the spread of one posterior's neighbourhood
     parameters = [latent.component_mean, latent.component_log_variance, *latent.gate.parameters()]
+    parameters += latent.flow.parameters() if latent.flow else []
     optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     history, best = [], copy.deepcopy(latent.state_dict())

@@ -59,6 +59,7 @@ VARIANTS: dict[str, Variant] = {
     "no step latent": Variant("the latent of the clip alone", {"has_step_latent": False}),
     "no latents": Variant("the deterministic transformer", {"has_step_latent": False, "sequence_latent_size": 0}),
     "Gaussian prior": Variant("the paper's prior of a step", {"prior": "gaussian", "prior_components": 1}),
+    "mixture priors": Variant("what the flows add", {"prior": "mixture", "sequence_prior": "mixture"}),
     "1 frame a step": Variant("the paper's step", {"frames_per_step": 1}),
     "no context layer": Variant("the paper's depth", {"context_layers": 0}),
     "frames, not changes": Variant("the paper's head", {"predicts_change": False}),

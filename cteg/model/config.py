@@ -13,7 +13,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "space": SPACES,
     "expression_attention": ("causal", "global", "none"),
     "latent_attention": ("causal_attention", "flat", "none"),
-    "prior": ("gaussian", "mixture"),
+    "prior": ("gaussian", "mixture", "flow"),
+    "sequence_prior": ("mixture", "flow"),
     "reconstruction": ("norm", "gaussian"),
     "stop": ("learned", "norm"),
 }
@@ -37,10 +38,13 @@ class CTEGConfig:
         has_step_latent: Whether the CVAD layers draw latents; without them, and without a sequence latent, the model is
             a deterministic transformer, a baseline.
         latent_size: Z, width of the latent; the paper's is `hidden_size`.
-        prior: `gaussian` (the paper's) or `mixture` of `prior_components` Gaussians.
+        prior: Of a step's latent: `gaussian` (the paper's), `mixture` of `prior_components` Gaussians, or `flow`, such
+            a mixture bent by affine couplings that read the same context (`cteg.model.flow`).
         prior_components: M, components of the mixture prior; 1 for `gaussian`.
         sequence_latent_size: S, width of a latent drawn once per clip; 0 for none, as in the paper. See
             `cteg.model.sequence_latent` for why.
+        sequence_prior: Of the sequence latent: `mixture`, or `flow`, a mixture bent by couplings.
+        couplings: Couplings of each flow.
         sequence_components: Components of the sequence latent's prior, a repertoire that the sentence chooses from.
         sequence_parts: Stretches of a clip, of equal length, that the sequence latent's posterior reads apart, each
             step with its position. 1 reads the clip as a bag of steps, which tells what is shown but not when.
@@ -76,11 +80,13 @@ class CTEGConfig:
     frames_per_step: int = 5
     has_step_latent: bool = True
     latent_size: int = 32
-    prior: str = "mixture"
+    prior: str = "flow"
     prior_components: int = 8
-    sequence_latent_size: int = 32
+    couplings: int = 4
+    sequence_latent_size: int = 64
+    sequence_prior: str = "flow"
     sequence_components: int = 128
-    sequence_parts: int = 4
+    sequence_parts: int = 8
     step_spread: float = 1.0
     pools_text: bool = True
     expression_attention: str = "causal"
@@ -103,13 +109,19 @@ class CTEGConfig:
             if value not in allowed:
                 raise WeightsError(f"Model configuration: {name} is {value!r}, expected one of {', '.join(allowed)}.")
         counts = ("text_size", "hidden_size", "heads", "feed_forward_size", "layers", "frames_per_step", "latent_size")
-        for name in (*counts, "prior_components", "sequence_parts", "max_frames"):
+        for name in (*counts, "prior_components", "couplings", "sequence_parts", "max_frames"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise WeightsError(f"Model configuration: {name} is {getattr(self, name)!r}, expected a whole number.")
         if self.hidden_size % self.heads:
             raise WeightsError(f"Model configuration: {self.heads} heads do not divide hidden_size {self.hidden_size}.")
         if self.prior == "gaussian" and self.prior_components != 1:
             raise WeightsError("Model configuration: a gaussian prior has 1 component; use prior 'mixture' for more.")
+        for latent, prior, size in (
+            ("step", self.prior, self.latent_size),
+            ("sequence", self.sequence_prior, self.sequence_latent_size),
+        ):
+            if prior == "flow" and size % 2:
+                raise WeightsError(f"Model configuration: a flow needs a {latent} latent of even size, not {size}.")
 
     @classmethod
     def paper(cls, **changes: Any) -> CTEGConfig:

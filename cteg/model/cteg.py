@@ -14,7 +14,7 @@ from cteg.layout import D
 from cteg.model.attention import LAYER_NORM_EPS, sinusoid_positions
 from cteg.model.config import CTEGConfig
 from cteg.model.expression_attention import ExpressionAttention, FoldedWeights
-from cteg.model.latent import Gaussian, Mixture
+from cteg.model.latent import Gaussian, Mixture, kl_divergence
 from cteg.model.layers import ContextLayer, CVADLayer, DrawLatent, LatentTrace, LayerPast
 from cteg.model.sequence_latent import SequenceLatent, pool_text
 
@@ -27,11 +27,12 @@ STOP_BIAS = -4.0
 
 @dataclass(frozen=True)
 class SequenceTrace:
-    """What training needs of the sequence latent: distributions over (B, S) and the drawn u (B, S)."""
+    """What training needs of the sequence latent: distributions over (B, S), the drawn u (B, S), divergence (B,)."""
 
     prior: Mixture
     posterior: Gaussian
     u: Tensor
+    divergence: Tensor
 
 
 @dataclass(frozen=True)
@@ -247,8 +248,8 @@ class CTEG(nn.Module):
         if not self.config.sequence_latent_size:
             return None, self.condition(sentence, None)
         posterior = self.sequence_latent.posterior(steps, step_mask, sentence, self.positions[1 : steps.shape[1] + 1])
-        u = posterior.sample(noise)
-        return SequenceTrace(self.sequence_latent.prior(sentence), posterior, u), self.condition(sentence, u)
+        prior, u = self.sequence_latent.prior(sentence), posterior.sample(noise)
+        return SequenceTrace(prior, posterior, u, kl_divergence(posterior, prior, u)), self.condition(sentence, u)
 
     def _guided(self, traces: list[LatentTrace], previous: Tensor) -> Tensor:
         """Frames that the prior alone predicts, (B, N, K, 53) in model units (paper Eq. 8)."""

@@ -5,6 +5,7 @@ Letters: B batch, N steps, H hidden, Z latent, M mixture components.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from cteg.model.attention import Attention, KeyValues
 from cteg.model.config import CTEGConfig
+from cteg.model.flow import BoundFlow, CouplingFlow
 
 LOG_VARIANCE_LIMITS = (-8.0, 4.0)
 """Clamp of every predicted log-variance: standard deviations from 0.018 to 7.4 keep the divergence finite."""
@@ -32,17 +34,30 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Mixture of M diagonal Gaussians: logits (..., M), means and log-variances (..., M, Z). M = 1 is the paper's."""
+    """Mixture of M diagonal Gaussians, bent by a flow if there is one. M = 1 without a flow is the paper's prior.
+
+    Attributes:
+        logits: (..., M).
+        mean: (..., M, Z), and
+        log_variance: (..., M, Z), in the flow's base space.
+        flow: Leads from the base space to the latents; None where they are the same.
+    """
 
     logits: Tensor
     mean: Tensor
     log_variance: Tensor
+    flow: BoundFlow | None = None
 
     def component_log_density(self, z: Tensor) -> Tensor:
-        """log(weight_m * N(z; m)), (..., M), for z (..., Z)."""
-        deviation = (z[..., None, :] - self.mean) ** 2 * torch.exp(-self.log_variance)
+        """log(weight_m * density of z under component m), (..., M), for z (..., Z)."""
+        base, log_volume = self.flow.to_base(z) if self.flow else (z, z.new_zeros(z.shape[:-1]))
+        deviation = (base[..., None, :] - self.mean) ** 2 * torch.exp(-self.log_variance)
         log_normal = -0.5 * (deviation + self.log_variance + math.log(2 * math.pi)).sum(-1)
-        return torch.log_softmax(self.logits, -1) + log_normal
+        return torch.log_softmax(self.logits, -1) + log_normal + log_volume[..., None]
+
+    def to_latent(self, base: Tensor) -> Tensor:
+        """Lead (..., Z) from the base space to the latents'."""
+        return self.flow.from_base(base) if self.flow else base
 
     def guided(self, unconditional: Mixture, guidance: float) -> Mixture:
         """Move the weights away from those of an unconditional mixture of the same components.
@@ -51,12 +66,12 @@ class Mixture:
         of a component. 0 changes nothing, -1 forgets the condition.
         """
         logits, other = torch.log_softmax(self.logits, -1), torch.log_softmax(unconditional.logits, -1)
-        return Mixture(logits + guidance * (logits - other), self.mean, self.log_variance)
+        return dataclasses.replace(self, logits=logits + guidance * (logits - other))
 
     def responsible_mean(self, z: Tensor) -> Tensor:
         """Return the component means weighted by how probably each made z (..., Z); with M = 1 the mean itself."""
         responsibility = torch.softmax(self.component_log_density(z.detach()), -1).detach()
-        return (responsibility[..., None] * self.mean).sum(-2)
+        return self.to_latent((responsibility[..., None] * self.mean).sum(-2))
 
     def sample(self, uniform: Tensor, noise: Tensor, temperature: float) -> Tensor:
         """Draw z (..., Z); temperature 0 gives the mean of the likeliest component.
@@ -74,16 +89,16 @@ class Mixture:
         index = chosen[..., None, None].expand(*chosen.shape, 1, self.mean.shape[-1])
         mean = self.mean.gather(-2, index)[..., 0, :]
         log_variance = self.log_variance.gather(-2, index)[..., 0, :]
-        return mean + temperature * torch.exp(0.5 * log_variance) * noise
+        return self.to_latent(mean + temperature * torch.exp(0.5 * log_variance) * noise)
 
 
 def kl_divergence(posterior: Gaussian, prior: Mixture, z: Tensor) -> Tensor:
     """Return KL(posterior || prior) in nats per step, (...).
 
-    For one component the closed form (Eq. 7), exact; for a mixture the entropy of the posterior in closed form and
-    the cross-entropy at the drawn z (..., Z), an unbiased estimate.
+    For one component the closed form (Eq. 7), exact; for a mixture, or with a flow, the entropy of the posterior in
+    closed form and the cross-entropy at the drawn z (..., Z), an unbiased estimate.
     """
-    if prior.logits.shape[-1] == 1:
+    if prior.logits.shape[-1] == 1 and prior.flow is None:
         mean, log_variance = prior.mean[..., 0, :], prior.log_variance[..., 0, :]
         ratio = torch.exp(posterior.log_variance - log_variance)
         distance = (posterior.mean - mean) ** 2 * torch.exp(-log_variance)
@@ -149,6 +164,9 @@ class LatentHeads(nn.Module):
         prior_outputs = self.components * (1 + 2 * self.latent_size)
         self.prior_head = self._head(config, prior_outputs)
         self.posterior_head = self._head(config, 2 * self.latent_size)
+        has_flow = config.prior == "flow"
+        width = config.hidden_size
+        self.flow = CouplingFlow(config.latent_size, width, width, config.couplings) if has_flow else None
 
     @staticmethod
     def _head(config: CTEGConfig, outputs: int) -> nn.Module:
@@ -164,7 +182,8 @@ class LatentHeads(nn.Module):
             self.prior_head(states).float().split([self.components, 2 * self.components * self.latent_size], -1)
         )
         mean, log_variance = rest.unflatten(-1, (self.components, -1)).chunk(2, -1)  # (B, N, M, Z) each
-        return Mixture(logits, mean, log_variance.clamp(*LOG_VARIANCE_LIMITS))
+        flow = self.flow.given(states) if self.flow else None
+        return Mixture(logits, mean, log_variance.clamp(*LOG_VARIANCE_LIMITS), flow)
 
     def posterior(self, states: Tensor) -> Gaussian:
         """(B, N, H) -> Gaussian over (B, N, Z)."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cteg.model.attention import Attention, FeedForward, KeyValues, Listener
 from cteg.model.config import CTEGConfig
-from cteg.model.latent import Gaussian, LatentHeads, LatentPast, LatentTemporalAttention, Mixture
+from cteg.model.latent import Gaussian, LatentHeads, LatentPast, LatentTemporalAttention, Mixture, kl_divergence
 
 DrawLatent = Callable[[Mixture, int], Tensor]
 """Called with a layer's prior (B, 1, ...) and the layer's index; returns the drawn latent (B, 1, Z)."""
@@ -31,11 +31,20 @@ class LayerPast:
 
 @dataclass(frozen=True)
 class LatentTrace:
-    """What training needs of one CVAD layer's latents: distributions, drawn z (B, N, Z), LTA's context (B, N, H)."""
+    """What training needs of one CVAD layer's latents.
+
+    Attributes:
+        prior: P(z | past, text) over (B, N, Z).
+        posterior: Q(z | past and the step itself, text).
+        z: (B, N, Z), drawn from the posterior.
+        divergence: (B, N), of the posterior from the prior, in nats.
+        context: (B, N, H), what LTA knows before each step.
+    """
 
     prior: Mixture
     posterior: Gaussian
     z: Tensor
+    divergence: Tensor
     context: Tensor
 
 
@@ -116,7 +125,7 @@ class CVADLayer(nn.Module):
         lifted = nn.functional.pad(self.up(z.to(attended.dtype)) * step_mask[..., None], (0, 0, 0, 1))
         memory = self.second_text_attention.memory(text)
         output = self.feed_forward(self.second_text_attention.to_memory(attended + lifted, memory, text_mask))
-        return output, LatentTrace(prior, posterior, z, context[:, :-1])
+        return output, LatentTrace(prior, posterior, z, kl_divergence(posterior, prior, z), context[:, :-1])
 
     def _context(self, attended: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         memory = self.text_attention.memory(text)

@@ -15,7 +15,6 @@ from torch.nn import functional
 from cteg.layout import JAW, D
 from cteg.model.config import CTEGConfig
 from cteg.model.cteg import Prediction
-from cteg.model.latent import kl_divergence
 
 JAW_WEIGHT = 5.0
 """Weight of jaw errors in the `norm` reconstruction, from the released code (25 in squared error)."""
@@ -96,11 +95,10 @@ def compute_losses(
         `norm` form KL is the mean over latent dimensions and valid steps, as released (which counted padding too).
     """
     per_step = valid.unflatten(1, (-1, config.frames_per_step)).any(-1)  # (B, N)
-    kl = sum((kl_divergence(trace.posterior, trace.prior, trace.z) * per_step).sum() for trace in prediction.traces)
+    kl = sum((trace.divergence * per_step).sum() for trace in prediction.traces)
     sequence_kl = kl.new_zeros(())
     if prediction.sequence is not None:
-        trace = prediction.sequence
-        sequence_kl = kl_divergence(trace.posterior, trace.prior, trace.u).sum() / valid.sum()
+        sequence_kl = prediction.sequence.divergence.sum() / valid.sum()
     if config.reconstruction == "norm":
         reconstruction = norm_reconstruction(prediction.frames, scaled, valid)
         guided = norm_reconstruction(prediction.guided, scaled, valid)

@@ -4,7 +4,8 @@ Not in the paper. A latent per step alone forgets: the first tenth of a smile is
 tenth of a sneer, so the next step averages both, and samples come out alike and weak. One latent for the clip holds the
 decision, and its prior ties it to the sentence directly. The prior is a mixture whose components are the same for every
 sentence, a repertoire of ways to perform, and whose weights the sentence chooses: a mixture that moves its components
-with the text instead mixed feelings up (measured, see `docs/decisions.md`).
+with the text instead mixed feelings up (measured, see `docs/decisions.md`). A flow that is the same for every sentence
+bends the repertoire into the shape of the latents.
 
 Letters: B batch, N steps, H hidden, S size of the sequence latent, M mixture components.
 """
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cteg.model.config import CTEGConfig
+from cteg.model.flow import CouplingFlow
 from cteg.model.latent import LOG_VARIANCE_LIMITS, Gaussian, Mixture
 
 
@@ -41,6 +43,7 @@ class SequenceLatent(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(hidden, self.components),
         )
+        self.flow = CouplingFlow(self.size, 0, hidden, config.couplings) if config.sequence_prior == "flow" else None
         self.up = nn.Linear(self.size, hidden, bias=False)
 
     def posterior(self, steps: Tensor, step_mask: Tensor, sentence: Tensor, positions: Tensor) -> Gaussian:
@@ -66,7 +69,9 @@ class SequenceLatent(nn.Module):
         """Pooled sentence (B, text_size) -> mixture over (B, S)."""
         shape = (len(sentence), self.components, self.size)
         log_variance = self.component_log_variance.clamp(*LOG_VARIANCE_LIMITS)
-        return Mixture(self.gate(sentence).float(), self.component_mean.expand(shape), log_variance.expand(shape))
+        flow = self.flow.given(None) if self.flow else None
+        mean = self.component_mean.expand(shape)
+        return Mixture(self.gate(sentence).float(), mean, log_variance.expand(shape), flow)
 
 
 def part_weights(step_mask: Tensor, parts: int) -> Tensor:
