@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from cteg import layout, sampling
 from cteg.clip import Clip
 from cteg.sampling import check_settings
+from cteg.sentences import split_sentences
 from cteg.settings import Settings
 from cteg.text import check_text
 
@@ -41,21 +43,31 @@ class FakeGenerator:
         self.calls = 0
         self.open_gate = threading.Event()
         self.open_gate.set()
+        self.next_part = threading.Event()  # closed, a longer text stays at its first part
+        self.next_part.set()
 
     def generate(
         self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
     ) -> list[Clip]:
+        *_, clips = self.stream(text, samples, temperature, seed, guidance)
+        return clips
+
+    def stream(
+        self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
+    ) -> Iterator[list[Clip]]:
         text, settings = check_text(text), check_settings(samples, temperature, seed, guidance)
         self.calls += 1
         self.open_gate.wait(20)
         if "explode" in text:
             raise RuntimeError("secret detail /etc/passwd")
-        return [self._clip(text, settings, settings.seed + index) for index in range(settings.samples)]
+        for part in range(1, len(split_sentences(text)) + 1):
+            yield [self._clip(text, settings, settings.seed + index, part) for index in range(settings.samples)]
+            self.next_part.wait(20)
 
     def read_feelings(self, text: str) -> dict[str, float]:
         return {"joy": 0.5, "love": 0.25, "<b>fear</b>": 0.125, **{f"feeling {i}": 0.025 for i in range(5)}}
 
-    def _clip(self, text: str, settings: sampling.Settings, seed: int) -> Clip:
+    def _clip(self, text: str, settings: sampling.Settings, seed: int, parts: int) -> Clip:
         frames = 20 + 5 * (seed % 3)
         arc = np.sin(np.linspace(0, np.pi, frames))
         coefficients = np.zeros((frames, layout.D), dtype=np.float32)
@@ -65,6 +77,7 @@ class FakeGenerator:
             )
             coefficients[:, layout.INDEX[f"browOuterUp{side}"]] = arc
         coefficients[:, layout.INDEX["jawOpen"]] = 0.3 * arc
+        coefficients = np.tile(coefficients, (parts, 1))
         return Clip(coefficients, layout.FPS, "open", text, seed, settings.temperature, self.name, settings.guidance)
 
 

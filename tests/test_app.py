@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from gradio_client import Client
+from gradio_client.utils import apply_diff
 from PIL import Image
 
 from cteg import sampling
@@ -61,17 +63,31 @@ def call(app: RunningApp, name: str, data: list | str) -> tuple[str, object]:
 def page_generate(
     app: RunningApp, rater: str, text: str = TEXT, samples: int = 2, seed: int = 7, guidance: float = 0
 ) -> dict:
-    """Generate as the page does, by the index of its event."""
+    """Generate as the page does and return the last value of the player."""
+    *_, value = page_values(app, rater, text, samples, seed, guidance)
+    return value
+
+
+def page_values(
+    app: RunningApp, rater: str, text: str = TEXT, samples: int = 2, seed: int = 7, guidance: float = 0
+) -> Iterator[dict]:
+    """Generate as the page does, by the index of its event; yield every value that the player gets."""
     config = httpx.get(f"{app.url}config").json()
     (index,) = (d["id"] for d in config["dependencies"] if d["api_name"] == "generate_for_page")
-    session = secrets.token_hex(5)
+    session, value = secrets.token_hex(5), None
     body = {"data": [text, samples, 1.0, seed, guidance, rater], "fn_index": index, "session_hash": session}
     httpx.post(f"{app.url}gradio_api/queue/join", json=body).raise_for_status()
     with httpx.stream("GET", f"{app.url}gradio_api/queue/data?session_hash={session}", timeout=20) as stream:
         for line in stream.iter_lines():
-            if line.startswith("data:") and '"process_completed"' in line:
-                message = json.loads(line[5:])
-                return message["output"]["data"][0] if message["success"] else message["output"]
+            message = json.loads(line[5:]) if line.startswith("data:") else {"msg": ""}
+            if message["msg"] == "process_generating" and message["success"]:
+                (news,) = message["output"]["data"]
+                value = apply_diff(value, news) if value else news
+                yield value
+            if message["msg"] == "process_completed":
+                if not message["success"]:
+                    yield message["output"]
+                return
     raise AssertionError("the stream ended early")
 
 
@@ -120,6 +136,39 @@ def test_the_page_offers_the_ranges_of_the_model():
         "guidance": (0, sampling.MAX_GUIDANCE),
     }
     assert form.MAX_CHARACTERS == text_module.MAX_CHARACTERS
+
+
+LONG = "The first sentence is a quiet one. The second one is much louder! Is the third one a question?"
+
+
+def test_the_first_sentence_of_a_long_text_plays_while_the_others_are_made(app, rater):
+    app.generator.next_part.clear()
+    try:
+        values = page_values(app, rater, LONG, samples=2, seed=7)
+        first = next(values)
+        assert first["partial"]
+        assert len(first["parts"]) == 3
+        assert " ".join(first["parts"]) == LONG
+        assert [clip["frames"] for clip in first["clips"]] == [25, 30]
+        assert [clip["token"] for clip in first["clips"]] == [None, None]
+    finally:
+        app.generator.next_part.set()
+    *_, whole = values
+    assert (whole["partial"], whole["run"]) == (False, first["run"])
+    assert [clip["ends"] for clip in whole["clips"]] == [[25, 50, 75], [30, 60, 90]]
+    assert all(clip["token"] for clip in whole["clips"])
+    for begun, ended in zip(first["clips"], whole["clips"], strict=True):
+        assert ended["data"].startswith(begun["data"][:600])
+
+
+def test_one_sentence_arrives_in_one_go(app, rater):
+    (value,) = page_values(app, rater)
+    assert (value["partial"], value["parts"], value["notice"]) == (False, [TEXT], "")
+
+
+def test_an_error_ends_a_long_text_with_one_sentence(app, rater):
+    (value,) = page_values(app, rater, "This one will explode. Nobody will hear the rest.")
+    assert "incident" in value["error"]
 
 
 def test_the_page_gets_compact_clips_with_tokens(app, rater):

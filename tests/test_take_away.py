@@ -17,7 +17,7 @@ from cteg.errors import InputError
 from cteg.export import load
 from cteg.face.heads import bundled_heads
 from cteg.face.rig import Rig
-from cteg.ui.take_away import MOST_RUNS, RecentRuns
+from cteg.ui.take_away import MOST_FRAMES, RecentRuns
 from tests.gltf.reader import Gltf
 from tests.pages import Page
 
@@ -123,11 +123,17 @@ def test_faces_that_the_server_forgot_are_told_and_the_bar_recovers(visit):
 
 
 def test_only_the_latest_runs_are_kept():
-    runs, clip = RecentRuns(), Clip(np.zeros((1, 53), dtype=np.float32))
-    first = runs.keep([clip])
-    assert runs.find(first) == [clip]
-    for _ in range(MOST_RUNS):
-        runs.keep([clip])
-    for unknown in (first, "nonsense", None, 7, ["x"]):
+    runs, clip = RecentRuns(), Clip(np.zeros((MOST_FRAMES // 100, 53), dtype=np.float32))
+    first, second = runs.new(), runs.new()
+    runs.keep(first, [clip])
+    runs.keep(second, [clip])
+    runs.keep(first, [clip, clip])  # it grew
+    assert runs.find(first) == [clip, clip]
+    for _ in range(98):
+        runs.keep(runs.new(), [clip])
+    assert runs.find(first) == [clip, clip]
+    for _ in range(2):
+        runs.keep(runs.new(), [clip])
+    for unknown in (first, second, "nonsense", None, 7, ["x"]):
         with pytest.raises(InputError, match="generate them again"):
             runs.find(unknown)

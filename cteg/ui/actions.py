@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import logging
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +24,7 @@ import orjson
 from cteg.clip import Clip
 from cteg.errors import CtegError, InputError, StudyError
 from cteg.face.heads import offered_heads
+from cteg.sentences import split_sentences
 from cteg.study.store import check_identifier
 from cteg.ui.insights import Explainer, Insights
 from cteg.ui.services import Services, weights_folder
@@ -30,6 +33,8 @@ from cteg.ui.take_away import RecentRuns, TakeAway
 logger = logging.getLogger(__name__)
 
 INT16_MAX = 32767
+NEWS_EVERY = 1.5
+"""Seconds between two of the page's looks at faces that are still being made: each look brings all frames so far."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -42,16 +47,28 @@ def at_the_edge(function: Callable[Arguments, Result]) -> Callable[Arguments, Re
     def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return function(*args, **kwargs)
-        except CtegError as error:
-            logger.info("refused: %s", error)
-            raise gr.Error(str(error), title="Not possible", print_exception=False) from None
-        except Exception:
-            incident = secrets.token_hex(4)
-            logger.exception("incident %s", incident)
-            sentence = f"Something went wrong on the server; please try again (incident {incident})."
-            raise gr.Error(sentence, title="Error", print_exception=False) from None
+        except Exception as error:
+            raise _for_people(error) from None
 
-    return guarded
+    @functools.wraps(function)
+    def guarded_generator(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Iterator[Any]:
+        try:
+            yield from function(*args, **kwargs)
+        except Exception as error:
+            raise _for_people(error) from None
+
+    return guarded_generator if inspect.isgeneratorfunction(function) else guarded
+
+
+def _for_people(error: Exception) -> gr.Error:
+    """Return what is told of an error; must be called while it is handled."""
+    if isinstance(error, CtegError):
+        logger.info("refused: %s", error)
+        return gr.Error(str(error), title="Not possible", print_exception=False)
+    incident = secrets.token_hex(4)
+    logger.exception("incident %s", incident)
+    sentence = f"Something went wrong on the server; please try again (incident {incident})."
+    return gr.Error(sentence, title="Error", print_exception=False)
 
 
 class Actions:
@@ -72,10 +89,10 @@ class Actions:
     def generate(
         self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
     ) -> dict:
-        """Perform a sentence as several different facial animations.
+        """Perform a text as several different facial animations, a longer one sentence by sentence in one clip each.
 
         Args:
-            text: The sentence, 1 to 500 characters.
+            text: The sentence or sentences, 1 to 500 characters.
             samples: How many different performances, 1 to 8.
             temperature: How much they may differ, 0 to 2.
             seed: 0 to 2147483647; sample i uses seed + i, so it does not depend on `samples`.
@@ -86,7 +103,8 @@ class Actions:
             `{"seed", "frames", "coefficients"}` where `coefficients` is a list of frames with 53 numbers each
             (`cteg.layout.COEFFICIENT_NAMES`), exactly the float32 values of the model.
         """
-        clips = self._clips(text, samples, temperature, seed, guidance)
+        text, settings = _checked(text, samples, temperature, seed, guidance)
+        clips = self._services.generator.get().generate(text, **settings)
         return {
             **_shared(clips),
             "clips": [
@@ -98,30 +116,32 @@ class Actions:
     @at_the_edge
     def generate_for_page(
         self, text: Any, samples: Any, temperature: Any, seed: Any, guidance: Any, rater: Any
-    ) -> dict:
-        """Perform a sentence for the player and record the clips, so that this rater can rate them.
+    ) -> Iterator[dict]:
+        """Perform a text for the player and record the clips, so that this rater can rate them.
 
-        Returns:
+        Yields:
             The value of the player: the clips as base64 of little-endian int16 times `scale`, each with the token that
-            its rating needs; tokens are null and `notice` says why where ratings cannot be taken.
+            its rating needs; tokens are null and `notice` says why where ratings cannot be taken. Of a text of several
+            `parts`, first the clips as far as they are made, marked as `partial` and without tokens, under the same
+            `run`; the `ends` of a clip are the frames at which its parts end.
         """
         check_identifier(rater, "rater")
-        clips = self._clips(text, samples, temperature, seed, guidance)
+        text, settings = _checked(text, samples, temperature, seed, guidance)
+        parts, ends = split_sentences(text), []
+        run, told = self._runs.new(), 0.0
+        for clips in self._services.generator.get().stream(text, **settings):
+            ends.append([len(clip) for clip in clips])
+            self._runs.keep(run, clips)
+            if len(ends) < len(parts) and time.monotonic() - told > NEWS_EVERY:
+                told = time.monotonic()
+                yield {**_shown(clips, ends), "run": run, "parts": parts, "notice": "", "partial": True}
         tokens: list[str | None] = [None] * len(clips)
         notice = ""
         try:
             tokens = list(self._services.store.register(rater, clips))
         except StudyError as error:
             notice = str(error)
-        return {
-            **_shared(clips),
-            "run": self._runs.keep(clips),
-            "seed": clips[0].seed,
-            "notice": notice,
-            "clips": [
-                {"seed": clip.seed, "token": token, **_packed(clip)} for clip, token in zip(clips, tokens, strict=True)
-            ],
-        }
+        yield {**_shown(clips, ends, tokens), "run": run, "parts": parts, "notice": notice, "partial": False}
 
     @at_the_edge
     def rate(self, token: str, rater: str, score: int | None, rating: str = "", text: str = "", head: str = "") -> dict:
@@ -189,13 +209,13 @@ class Actions:
         if head and (not isinstance(head, str) or head not in self._head_names):
             raise InputError("A rating needs the name of a head that this page offers.")
 
-    def _clips(self, text: Any, *settings: Any) -> list[Clip]:
-        """Check a request, then have it performed; a bad request never waits for the model."""
-        from cteg.sampling import check_settings  # these two import torch, which loads in the background
-        from cteg.text import check_text
 
-        text = check_text(text)
-        return self._services.generator.get().generate(text, **asdict(check_settings(*settings)))
+def _checked(text: Any, *settings: Any) -> tuple[str, dict[str, Any]]:
+    """Return a checked request; a bad one never waits for the model."""
+    from cteg.sampling import check_settings  # these two import torch, which loads in the background
+    from cteg.text import check_text
+
+    return check_text(text), asdict(check_settings(*settings))
 
 
 def _shared(clips: list[Clip]) -> dict[str, Any]:
@@ -208,6 +228,19 @@ def _shared(clips: list[Clip]) -> dict[str, Any]:
         "weights": first.weights,
         "space": first.space,
         "fps": float(first.fps),
+    }
+
+
+def _shown(clips: list[Clip], ends: list[list[int]], tokens: Sequence[str | None] = ()) -> dict[str, Any]:
+    """Return clips as the player gets them; `ends` has a row for every part and a column for every clip."""
+    tokens = tokens or [None] * len(clips)
+    return {
+        **_shared(clips),
+        "seed": clips[0].seed,
+        "clips": [
+            {"seed": clip.seed, "token": token, "ends": list(clip_ends), **_packed(clip)}
+            for clip, token, clip_ends in zip(clips, tokens, zip(*ends, strict=True), strict=True)
+        ],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -26,7 +26,13 @@ class Generator(Protocol):
     def generate(
         self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
     ) -> list[Clip]:
-        """Return `samples` clips of one sentence."""
+        """Return `samples` clips of one text."""
+        ...
+
+    def stream(
+        self, text: str, samples: int = 4, temperature: float = 1.0, seed: int = 7, guidance: float = 0.0
+    ) -> Iterator[list[Clip]]:
+        """Yield the clips as far as they are, once for every part of the text."""
         ...
 
     def read_feelings(self, text: str) -> dict[str, float]:

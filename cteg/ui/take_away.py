@@ -20,8 +20,8 @@ from cteg.face.rig import Rig, load_rig
 
 KINDS_OF_ONE = ("npz", "glb", "csv", "mp4", "gif", "png")
 KINDS_OF_ALL = ("mp4", "gif", "png", "zip")
-MOST_RUNS = 200
-"""How many runs are kept: eight clips of four seconds are 170 kB, so all of them are at most some 35 MB."""
+MOST_FRAMES = 160_000
+"""How many frames are kept, 34 MB: 200 runs of eight clips of four seconds, or ten of the longest texts."""
 
 
 class RecentRuns:
@@ -31,14 +31,19 @@ class RecentRuns:
         self._runs: OrderedDict[str, list[Clip]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, clips: list[Clip]) -> str:
-        """Keep the clips of a request; return the random id under which `find` returns them."""
-        run = secrets.token_hex(16)
+    def new(self) -> str:
+        """Return a random id for a request."""
+        return secrets.token_hex(16)
+
+    def keep(self, run: str, clips: list[Clip]) -> None:
+        """Keep the clips of a request, in place of those that it had before, for `find`."""
         with self._lock:
             self._runs[run] = clips
-            while len(self._runs) > MOST_RUNS:
-                self._runs.popitem(last=False)
-        return run
+            self._runs.move_to_end(run)
+            frames = sum(len(clip) for kept in self._runs.values() for clip in kept)
+            while frames > MOST_FRAMES and len(self._runs) > 1:
+                _, oldest = self._runs.popitem(last=False)
+                frames -= sum(map(len, oldest))
 
     def find(self, run: object) -> list[Clip]:
         """Return the clips of a request.
