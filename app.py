@@ -22,7 +22,7 @@ from cteg.face.rig import check_space
 from cteg.settings import Settings
 from cteg.study.store import Store
 from cteg.ui.server import serve
-from cteg.ui.services import Generator, GeneratorHandle, Services, head_path
+from cteg.ui.services import Generator, GeneratorHandle, Services, head_path, open_study, open_sync
 
 
 def load_generator(settings: Settings) -> Generator:
@@ -44,13 +44,16 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.from_environment()
+    store = Store(settings, cteg.__version__)
     try:
         services = Services(
             generator=GeneratorHandle(lambda: load_generator(settings)),
             rig_path=head_path(settings),
-            store=Store(settings, cteg.__version__),
+            store=store,
             settings=settings,
             version=cteg.__version__,
+            study=open_study(settings, store),
+            sync=open_sync(settings, store),
         )
     except CtegError as error:
         print(error, file=sys.stderr)

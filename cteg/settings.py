@@ -30,6 +30,9 @@ class Settings:
         event_log: Folder for one sealed file per rating; None for off.
         ratings_repo: Hub dataset that ratings are uploaded to; None for off.
         hub_token: Token for that dataset; never shown.
+        study: Folder of the stimuli of a blind study (`python -m cteg study stimuli`); None for no study.
+        study_only: Whether the app shows the study alone; no model is loaded then.
+        study_contact: Whom raters of the study can ask, in words; None for nobody.
     """
 
     weights: str | None = None
@@ -40,6 +43,9 @@ class Settings:
     event_log: Path | None = None
     ratings_repo: str | None = None
     hub_token: str | None = field(default=None, repr=False)
+    study: Path | None = None
+    study_only: bool = False
+    study_contact: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -53,7 +59,7 @@ class Settings:
             return environment.get(name, "").strip() or None
 
         data_dir, event_log = value("CTEG_DATA_DIR"), value("CTEG_EVENT_LOG")
-        flame_map = value("CTEG_FLAME_MAP")
+        flame_map, study = value("CTEG_FLAME_MAP"), value("CTEG_STUDY")
         return cls(
             weights=value("CTEG_WEIGHTS"),
             head=value("CTEG_HEAD") or DEFAULT_HEAD,
@@ -63,6 +69,9 @@ class Settings:
             event_log=Path(event_log).expanduser().absolute() if event_log else None,
             ratings_repo=value("CTEG_RATINGS_REPO"),
             hub_token=value("HF_TOKEN"),
+            study=Path(study).expanduser().absolute() if study else None,
+            study_only=value("CTEG_STUDY_ONLY") == "1",
+            study_contact=value("CTEG_STUDY_CONTACT"),
         )
 
     @property

@@ -111,16 +111,17 @@ def test_the_floor_has_right_faces_and_the_control_another_feeling(made):
 
 
 def test_what_the_browser_gets_is_as_long_for_every_clip(made):
-    payloads = [made.payload(stimulus.id) for stimulus in made.stimuli[::40]]
-    assert len({len(payload["data"]) for payload in payloads}) == 1
-    assert len({payload["scale"] for payload in payloads}) == 1
-    assert payloads[0].keys() == {"frames", "fps", "scale", "data"}
-    stimulus = made.stimuli[0]
-    payload, original = made.payload(stimulus.id), made.clip(stimulus.id)
-    steps = np.frombuffer(base64.b64decode(payload["data"]), "<i2").reshape(-1, layout.D)
-    assert payload["frames"] == len(original)
-    assert np.allclose(steps[: len(original)] * payload["scale"], original.coefficients, atol=2e-5)
-    assert not steps[len(original) :].any()
+    assert made.payloads.keys() == made.by_id.keys()
+    assert len({len(body) for body in made.payloads.values()}) == 1
+    payloads = {name: json.loads(body) for name, body in made.payloads.items()}
+    assert len({(len(payload["data"]), payload["scale"], payload["fps"]) for payload in payloads.values()}) == 1
+    for stimulus in made.stimuli[::40]:
+        payload, original = payloads[stimulus.id], made.clip(stimulus.id)
+        assert payload.keys() == {"frames", "fps", "scale", "data"}
+        steps = np.frombuffer(base64.b64decode(payload["data"]), "<i2").reshape(-1, layout.D)
+        assert payload["frames"] == len(original)
+        assert np.allclose(steps[: len(original)] * payload["scale"], original.coefficients, atol=2e-5)
+        assert not steps[len(original) :].any()
 
 
 def test_clips_on_disk_carry_nothing_but_the_motion(made):
@@ -168,7 +169,7 @@ def environment(tmp_path, made, monkeypatch):
     store = Store(Settings.from_environment(), "1.2")
     engine = Engine(store, made)
     page = engine.consent(RATER, wording.CONSENT_VERSION)
-    assert engine.clip(RATER, page.token, 0).keys() == {"frames", "fps", "scale", "data"}
+    assert engine.clip(RATER, page.token, 0) in made.payloads.values()
     page = engine.report(RATER, page.token, [{"kind": "trouble"}])
     engine.next(RATER, page.token)
     (token,) = store.register(RATER, [clip(text="=1+1")])

@@ -127,10 +127,10 @@ class Engine:
             self._ballot.open(rater, version, device, pages, longest)
         return self.page(rater)
 
-    def clip(self, rater: str, token: str, number: int) -> dict[str, Any]:
-        """Return a clip of a page for the player, see `StimulusSet.payload`."""
+    def clip(self, rater: str, token: str, number: int) -> bytes:
+        """Return a clip of a page for the player, see `StimulusSet.payloads`."""
         trial = self._open_trial(rater, token)
-        return self._stimuli.payload(trial.clips[_clip_number(number, trial)])
+        return self._stimuli.payloads[trial.clips[_clip_number(number, trial)]]
 
     def report(self, rater: str, token: str, events: Sequence[Mapping[str, Any]]) -> Page:
         """Append what happened on a page: `{"kind": one of REPORTED, "clip": number}`.

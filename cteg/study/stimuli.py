@@ -225,23 +225,27 @@ class StimulusSet:
             raise InputError("A clip of the study is not the one that the study was made with.")
         return clip
 
-    def payload(self, stimulus: str) -> dict[str, Any]:
-        """Return a clip for the player: `frames`, `scale` and base64 of int16 steps, as long for every clip.
+    @cached_property
+    def payloads(self) -> dict[str, bytes]:
+        """All clips for the player, by id: JSON with `frames`, `fps`, `scale` and base64 of int16 steps.
 
-        The scale is the same for all clips of the `open` space, and the steps are padded to the longest clip, so that
-        neither size nor number tells what made a clip. Its length in frames is part of what is judged.
+        The scale is the same for all clips, the steps are padded to the longest clip and the bytes to one length, so
+        that neither size nor number tells what made a clip; and all lie in memory, so that time does not either. A
+        clip's length in frames is part of what is judged.
+
+        Raises:
+            InputError: A clip is missing or damaged.
         """
-        clip = self.clip(stimulus)
-        limit = 1.0 if self.space == "open" else float(np.abs(clip.coefficients).max()) or 1.0
-        scale = limit / INT16_MAX
-        steps = np.zeros((self.longest, layout.D), "<i2")
-        steps[: len(clip)] = np.rint(np.clip(clip.coefficients, -limit, limit) / scale)
-        return {
-            "frames": len(clip),
-            "fps": clip.fps,
-            "scale": scale,
-            "data": base64.b64encode(steps.tobytes()).decode(),
-        }
+        clips = {stimulus.id: self.clip(stimulus.id) for stimulus in self.stimuli}
+        scale = max(float(np.abs(clip.coefficients).max()) for clip in clips.values()) / INT16_MAX or 1.0
+        bodies = {}
+        for name, clip in clips.items():
+            steps = np.zeros((self.longest, layout.D), "<i2")
+            steps[: len(clip)] = np.rint(clip.coefficients / scale)
+            data = base64.b64encode(steps.tobytes()).decode()
+            bodies[name] = json.dumps({"frames": len(clip), "fps": clip.fps, "scale": scale, "data": data}).encode()
+        size = max(map(len, bodies.values()))
+        return {name: body.ljust(size) for name, body in bodies.items()}
 
     def save(self, folder: Path) -> None:
         """Write the manifest into a folder whose clips are there; it appears whole or not at all."""

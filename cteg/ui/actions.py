@@ -193,16 +193,20 @@ class Actions:
             raise InputError("Generate some faces first; then there is something to explain.")
         return self._explainer.explain(self._services.generator.get(), self._runs.find(run))
 
-    def health(self) -> dict[str, str]:
+    def health(self) -> dict[str, Any]:
         """Return the state of the app: `status` is `ok` only when sentences can be performed and ratings stored."""
-        report = {"model": self._services.generator.status, "store": "ok", "notice": ""}
+        report: dict[str, Any] = {"model": self._services.generator.status, "store": "ok", "notice": ""}
         try:
             self._services.store.check()
+            if self._services.sync is not None:
+                report["sync"] = self._services.sync.status()
         except StudyError as error:
             report.update(store="off", notice=str(error))
         if report["model"] == "unavailable":
             report["notice"] = "The model is unavailable, so no sentence can be performed at the moment."
-        healthy = report["model"] == "ready" and report["store"] == "ok"
+        if self._services.settings.study_only:
+            report["model"] = "off"
+        healthy = report["model"] in ("ready", "off") and report["store"] == "ok"
         return {"status": "ok" if healthy else "degraded", **report, "version": self._services.version}
 
     def _check_head(self, head: object) -> None:

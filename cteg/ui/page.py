@@ -12,6 +12,7 @@ from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
 from cteg.ui.form import Form, build_form, settings_for_links
 from cteg.ui.services import Services
+from cteg.ui.study_page import PATH, build_invitation, build_study
 
 TITLE = "CTEG: sentences with a face"
 HEADER = """
@@ -90,9 +91,15 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
         assets: The files that the page fetches; made from the services' head if not given.
     """
     assets = assets or Assets(services.rig_path)
+    if services.settings.study_only:
+        with Page(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+            build_study(assets)
+        return blocks
     actions = Actions(services)
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
         gr.HTML(HEADER, apply_default_css=False)
+        if services.study is not None:
+            build_invitation()
         with gr.Tabs(elem_id="cteg-tabs"):
             with gr.Tab("Create", id="create"):
                 form = build_form()
@@ -109,6 +116,9 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
         # Ratings stay off the queue: a full queue of sentences must not turn them away.
         gr.api(actions.rate, api_name="rate", queue=False, api_visibility="undocumented")
         gr.api(actions.choose, api_name="choose", queue=False, api_visibility="undocumented")
+    if services.study is not None:
+        with blocks.route("Study", f"/{PATH}", show_in_navbar=False):
+            build_study(assets)
     blocks.queue(max_size=32, api_open=False)
     return blocks
 

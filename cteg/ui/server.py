@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from cteg.ui.actions import Actions
@@ -18,6 +18,8 @@ from cteg.ui.assets import Assets
 from cteg.ui.gate import Gate
 from cteg.ui.page import build_app
 from cteg.ui.services import Services
+from cteg.ui.study_api import StudyApi
+from cteg.ui.study_page import PATH
 from cteg.ui.theme import make_theme
 
 logger = logging.getLogger(__name__)
@@ -27,10 +29,10 @@ STYLESHEETS = (
     "player.css",
     "heads.css",
     "controls.css",
-    "take.css",
-    "share.css",
+    "bars.css",
     "insights.css",
     "about.css",
+    "study.css",
 )
 
 
@@ -48,6 +50,12 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
     def health(_: Request) -> JSONResponse:
         return JSONResponse(actions.health(), headers={"Cache-Control": "no-store"})
 
+    routes = [Route("/health", health), assets.route()]
+    if services.study is not None:
+        routes.append(StudyApi(services.study).route())
+    if services.settings.study_only:
+        routes.append(Route(f"/{PATH}", lambda _: RedirectResponse("./")))
+    closed = [services.settings.data_dir, services.settings.study, services.settings.event_log]
     stylesheets = "".join(f'<link rel="stylesheet" href="{assets.player_url}{name}">' for name in STYLESHEETS)
     blocks.launch(
         **options,
@@ -62,10 +70,13 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
         ssr_mode=False,
         mcp_server=False,
         max_file_size=1,  # nothing here takes files
-        blocked_paths=[str(services.settings.data_dir)],
-        app_kwargs={"routes": [Route("/health", health), assets.route()], "middleware": [Middleware(Gate)]},
+        blocked_paths=[str(folder) for folder in closed if folder is not None],
+        app_kwargs={"routes": routes, "middleware": [Middleware(Gate)]},
     )
-    services.generator.start()
+    if services.sync is not None:
+        services.sync.start()
+    if not services.settings.study_only:
+        services.generator.start()
     return blocks
 
 
@@ -78,4 +89,6 @@ def serve(services: Services) -> None:
     stop.wait()
     logger.info("stopping")
     blocks.close(verbose=False)
+    if services.sync is not None:
+        services.sync.stop()
     services.store.close()

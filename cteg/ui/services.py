@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from cteg.clip import Clip
-from cteg.errors import CtegError, WeightsError
-from cteg.face.rig import HEADS_DIR
+from cteg.errors import CtegError, InputError, WeightsError
+from cteg.face.heads import read_head
+from cteg.face.rig import HEADS_DIR, check_space
 from cteg.settings import Settings
+from cteg.study.engine import Engine
+from cteg.study.hub import HubSync
+from cteg.study.stimuli import StimulusSet
 from cteg.study.store import Store
 
 logger = logging.getLogger(__name__)
@@ -100,6 +104,8 @@ class Services:
         store: Keeps the ratings.
         settings: Where data lies; the app blocks its folder for the web server.
         version: Version of CTEG, shown by `/health`.
+        study: The blind study; None where there is none.
+        sync: Sends ratings to the Hub; None where it is off.
     """
 
     generator: GeneratorHandle
@@ -107,6 +113,32 @@ class Services:
     store: Store
     settings: Settings = field(default_factory=Settings)
     version: str = ""
+    study: Engine | None = None
+    sync: HubSync | None = None
+
+
+def open_study(settings: Settings, store: Store) -> Engine | None:
+    """Return the study that the settings name, with all its clips read; None where they name none.
+
+    Raises:
+        InputError: There is no such study, or one of its clips is damaged.
+        SpaceError: The head cannot perform its clips.
+    """
+    if settings.study is None:
+        if settings.study_only:
+            raise InputError("CTEG_STUDY_ONLY needs CTEG_STUDY, the folder of a study's stimuli.")
+        return None
+    stimuli = StimulusSet.load(settings.study)
+    check_space(read_head(head_path(settings)), stimuli.space)
+    logger.info("study %s: %d clips", stimuli.study, len(stimuli.payloads))
+    return Engine(store, stimuli, settings.study_contact or "")
+
+
+def open_sync(settings: Settings, store: Store) -> HubSync | None:
+    """Return what sends ratings to the dataset that the settings name; None where they name none or no token."""
+    if not settings.ratings_repo or not settings.hub_token:
+        return None
+    return HubSync(store, settings.ratings_repo, settings.hub_token)
 
 
 def weights_folder(settings: Settings) -> Path:
