@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -180,71 +177,6 @@ def test_vertices_and_normals_are_those_of_python(playing, app):
         assert np.quantile(np.abs(np.reshape(got_normals, (-1, 3)) - want_normals), 0.999) < 1e-3
 
 
-# -- ratings -----------------------------------------------------------------------------------------------------------
-
-
-def rated(app: Any, predicate: Callable[[Any], bool]) -> list[Any]:
-    return [rating for rating in app.store.ratings() if predicate(rating)]
-
-
-def test_a_rating_survives_a_reload(visit, app):
-    page = visit(reduced_motion="reduce").open().perform("A sentence to rate.")
-    rater = page.tab.evaluate("localStorage.getItem('cteg.rater')")
-    page.tab.locator(".face").nth(2).get_by_role("radio", name="4").click()
-    page.tab.wait_for_selector(".face:nth-of-type(3) .rating[data-state=saved]")
-    page.open("ready")
-    assert page.tab.locator(".face").nth(2).get_by_role("radio", name="4").get_attribute("aria-checked") == "true"
-    (rating,) = rated(app, lambda rating: rating.rater == rater)
-    assert (rating.score, rating.position, rating.seed, rating.text) == (4, 2, 9, None)
-    assert page.tab.evaluate("localStorage.getItem('cteg.rater')") == rater
-
-
-def test_a_rating_by_keys_keeps_the_sentence_on_request_and_can_be_undone(visit, app):
-    page = visit(reduced_motion="reduce").open().perform("Keep this one.", samples=2)
-    rater = page.tab.evaluate("localStorage.getItem('cteg.rater')")
-    page.tab.get_by_label("keep my sentence with my ratings").check()
-    first = page.tab.locator(".face").nth(0)
-    first.get_by_role("radio").nth(0).focus()
-    page.tab.keyboard.press("ArrowRight")
-    page.tab.keyboard.press("ArrowRight")
-    assert not rated(app, lambda rating: rating.rater == rater)  # passing by is not choosing
-    page.tab.keyboard.press("Enter")
-    first.locator("[data-state=saved]").wait_for()
-    (rating,) = rated(app, lambda rating: rating.rater == rater)
-    assert (rating.score, rating.text) == (3, "Keep this one.")
-    page.tab.keyboard.press("5")
-    page.tab.wait_for_function("document.querySelector('.rating').dataset.score === '5'")
-    first.get_by_text("Undo").wait_for()
-    first.get_by_text("Undo").click()
-    first.locator(".rating[data-state=saved][data-score='3']").wait_for()
-    assert [rating.score for rating in rated(app, lambda rating: rating.rater == rater)] == [3]
-
-
-def test_ratings_are_counted_over_all_faces_and_thanked_for(visit):
-    page = visit(reduced_motion="reduce").open()
-    for total, thanks in ((1, "Thank you: 1 rating"), (2, "Thank you: 2 ratings")):
-        page.perform(f"Rated as number {total}.", samples=2)
-        page.tab.locator(".sentence", has_text=str(total)).wait_for()
-        page.tab.locator(".face").nth(0).get_by_role("radio", name="4").click()
-        page.tab.get_by_text(f"{thanks} from you so far.").wait_for()
-    page.tab.locator(".face").nth(1).get_by_role("radio", name="2").click()
-    page.tab.get_by_text("All rated, thank you: 3 ratings from you so far.").wait_for()
-    page.tab.locator(".face").nth(1).get_by_text("Undo").click()
-    page.tab.get_by_text("Thank you: 2 ratings from you so far.").wait_for()
-
-
-def test_a_rating_that_did_not_arrive_is_not_called_saved(visit):
-    page = visit(reduced_motion="reduce").open().perform(samples=1)
-    page.tab.route("**/run/rate", lambda route: route.abort())
-    page.tab.locator(".face").get_by_role("radio", name="2").click()
-    page.tab.wait_for_selector(".rating[data-state=failed]")
-    assert "Not saved" in page.tab.inner_text(".rating")
-    assert page.tab.get_attribute(".rating", "data-score") == ""
-    page.tab.unroute("**/run/rate")
-    page.tab.get_by_text("Try again").click()
-    page.tab.wait_for_selector(".rating[data-state=saved][data-score='2']")
-
-
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
@@ -314,13 +246,6 @@ def test_markup_in_a_sentence_is_shown_as_text(visit):
     assert "<img src=x" in page.tab.inner_text(".sentence")
     assert page.tab.title() != "pwned"
     assert page.tab.locator(".sentence img").count() == 0
-
-
-def test_without_webgl_there_is_a_message(visit):
-    page = visit()
-    page.tab.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
-    page.open("unavailable")
-    assert "WebGL2" in page.tab.inner_text(".detail")
 
 
 def test_a_lost_context_comes_back(playing):

@@ -13,6 +13,7 @@ export class Clock {
     this.speed = 1;
     this.loop = true;
     this.playing = false;
+    this.isGrowing = false; // more frames are on their way: the last one is no end
     this.#last = null;
     this.#resting = 0;
   }
@@ -30,6 +31,11 @@ export class Clock {
     this.frames = Math.max(1, frames);
     this.fps = fps;
     this.seek(0);
+  }
+
+  /** Goes on with longer clips. */
+  extend(frames) {
+    this.frames = Math.max(this.frames, frames);
   }
 
   play() {
@@ -75,6 +81,7 @@ export class Clock {
   }
 
   #rest(passed) {
+    if (this.isGrowing) return false;
     if (!this.loop) {
       this.pause();
       return true;

@@ -17,6 +17,7 @@ const ZOOM = 1.15;
  * @property {() => void} resetView
  * @property {() => void} leaveEnlarged
  * @property {() => void} changed Called after speed or loop changed.
+ * @property {import("./captions.js").Captions} [captions] What is said, if it can be shown.
  */
 
 export class Controls {
@@ -31,7 +32,9 @@ export class Controls {
     this.#time = element("output", { class: "time" });
     this.#loop = iconButton("loop", "Repeat", () => this.#setLoop(!deck.clock.loop));
     this.node = element("div", { class: "controls", role: "group", "aria-label": "Playback" });
-    this.node.append(this.#play, this.#scrubber, this.#time, this.#speedMenu(), this.#loop, this.#viewButtons());
+    if (deck.captions) this.node.append(deck.captions.node);
+    this.node.append(this.#play, this.#scrubber, this.#time, this.#speedMenu(), this.#loop);
+    this.node.append(...(deck.captions ? [deck.captions.button] : []), this.#viewButtons());
     this.#setLoop(true);
   }
 
@@ -52,6 +55,7 @@ export class Controls {
     const spoken = `${seconds(clock.frame)} of ${seconds(last)} seconds, frame ${clock.frame + 1} of ${clock.frames}`;
     this.#scrubber.setAttribute("aria-valuetext", spoken);
     this.#time.textContent = `${seconds(clock.frame)} / ${seconds(last)} s`;
+    this.#deck.captions?.update(clock.frame);
     const label = clock.playing ? "Pause" : "Play";
     if (this.#play.title !== label) relabel(this.#play, label.toLowerCase(), label);
   }

@@ -1,17 +1,20 @@
 /**
  * The player: the faces of one sentence side by side, one clock, one camera, a rating under each face.
  *
- * States (`data-state` of the root): starting, empty, busy, ready, unavailable. Tests drive it by `element.cteg`.
+ * States (`data-state` of the root): starting, empty, busy, growing (the first frames are there), ready, unavailable.
+ * Where the browser cannot draw faces, a film takes their place (`data-film`). Tests drive it by `element.cteg`.
  */
 
+import { Captions } from "./captions.js";
 import { Clip, neutralClip, strongestFrame } from "./clip.js";
 import { Clock } from "./clock.js";
 import { Controls, followPointer } from "./controls.js";
 import { count, element } from "./dom.js";
 import { FaceGrid } from "./faces.js";
+import { Film } from "./film.js";
 import { HeadChooser } from "./heads.js";
 import { complain, readLink } from "./link.js";
-import { QUESTION } from "./ratings.js";
+import { QuestionLine } from "./question.js";
 import * as server from "./server.js";
 import { Share } from "./share.js";
 import { NoWebGL, Stage } from "./stage.js";
@@ -21,7 +24,9 @@ const WAITING_FACES = 4;
 const LONG_WAIT = 2000; // milliseconds until the player says more about the wait
 
 /**
- * @typedef {object} Run The component's value: one request.
+ * @typedef {object} Run The component's value: one request, or the beginning of one.
+ * @property {string} run Under which the server knows it.
+ * @property {boolean} [partial] More of these very clips is on its way.
  * @property {string} text
  * @property {number} seed
  * @property {number} temperature
@@ -29,6 +34,7 @@ const LONG_WAIT = 2000; // milliseconds until the player says more about the wai
  * @property {string} weights
  * @property {string} space Coefficient space of the clips, which must be the head's.
  * @property {number} fps
+ * @property {string[]} [parts] The sentences that are performed one after the other; one, `text`, if missing.
  * @property {string} notice Why ratings are off; empty where they are on.
  * @property {import("./clip.js").ClipData[]} clips
  */
@@ -47,12 +53,14 @@ export class Player {
     const known = server.recallHead();
     const chosen = heads.find((head) => head.name === known) ?? heads.find((head) => head.url === first);
     this.heads = new HeadChooser(heads, chosen, server.appRoot(), (head) => this.wear(head));
-    this.take = new TakeAway((wish) => this.#take(wish, ontake));
+    this.take = new TakeAway((wish) => this.#take(wish));
     const result = () => ({ request: this.#request(), weights: this.#run.weights });
     this.share = new Share(settings, server.appRoot(), result);
     this.clock = new Clock();
+    this.captions = new Captions();
     this.controls = new Controls(this.#deck());
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.#askFile = ontake;
     this.#build();
     this.#setState("starting");
   }
@@ -61,8 +69,10 @@ export class Player {
   #link = null; // what the address of the page asks for, until it is done
   #run = null;
   #stage = null;
-  #rated = 0; // faces that have a score
   #worn = null; // the head that the faces have
+  #askFile;
+  #making = null; // what the server makes: "file", or the "film" that is shown, or an "old film" that is not wanted
+  #drawless = false; // this browser cannot draw faces
   #waitTimer = 0;
   #loaded;
 
@@ -77,30 +87,31 @@ export class Player {
    * Shows the clips of a request.
    *
    * @param {Run | null} run
-   * @param {(number | null)[]} scores Scores saved before, where the run is shown again.
+   * @param {Partial<import("./faces.js").Answers>} answers Saved before, where the run is shown again.
    */
-  async show(run, scores = []) {
+  async show(run, answers = {}) {
     const began = performance.now();
     await this.#loaded;
-    if (!run || !this.#stage) return;
+    if (!run || !(this.#stage || (this.#drawless && !run.partial))) return;
     clearTimeout(this.#waitTimer);
     const head = this.heads.offer(run.space);
     if (!head) throw new Error(`a clip of the space ${run.space} needs another head`);
     if (head !== this.#worn) await this.wear(head);
     if (head !== this.#worn) return; // it could not be loaded, or another one was chosen meanwhile
     const clips = run.clips.map((source) => new Clip(source));
+    const isSame = run.run === this.#run?.run && this.root.dataset.state === "growing";
     this.#run = run;
-    this.#setFaces(clips, scores);
+    this.#setFaces(clips, answers, isSame);
+    this.captions.follow(run, this.faces.firstShown);
     this.take.offer(clips.length, run.space);
     this.share.update();
-    this.#setState("ready");
+    this.#setState(run.partial ? "growing" : "ready");
     this.#describe(run);
-    this.clock.reset(Math.max(...clips.map((clip) => clip.frames)), run.fps);
-    if (this.calm) this.seek(strongestFrame(clips));
-    else this.clock.play();
+    this.#start(clips, isSame);
+    if (this.#drawless) return this.#askFilm();
     this.#stage.refresh();
     this.#stage.draw();
-    this.root.dataset.firstFrame = (performance.now() - began).toFixed(1);
+    if (!isSame) this.root.dataset.firstFrame = (performance.now() - began).toFixed(1);
   }
 
   /**
@@ -111,6 +122,7 @@ export class Player {
   async wear(head) {
     this.heads.choose(head);
     await this.#loaded;
+    if (this.#drawless) return this.#wearInFilm(head);
     if (!this.#stage) return;
     try {
       const rig = await this.heads.rig(head);
@@ -129,14 +141,20 @@ export class Player {
     this.#stage.draw();
   }
 
+  #wearInFilm(head) {
+    this.#setWorn(head);
+    server.rememberHead(head.name);
+    if (this.root.dataset.state === "ready") this.#askFilm();
+  }
+
   /** Shows again what this tab showed before it was reloaded. */
   async restore() {
-    const { run, scores } = server.recallRun();
+    const { run, ...answers } = server.recallRun();
     try {
-      await this.show(run, scores);
+      await this.show(run, answers);
     } catch {
-      server.rememberRun(null, []); // kept by another version of the player
-      this.#showEmpty();
+      server.rememberRun(null); // kept by another version of the player
+      this.#showIdle();
     }
   }
 
@@ -178,12 +196,13 @@ export class Player {
   /** Ends the busy state where no new faces came; the earlier ones stay. */
   end() {
     clearTimeout(this.#waitTimer);
-    if (this.root.dataset.state !== "busy") return;
+    this.clock.isGrowing = false;
+    if (!["busy", "growing"].includes(this.root.dataset.state)) return;
     if (this.#run) {
       this.#setState("ready");
       this.#describe(this.#run);
     } else {
-      this.#showEmpty();
+      this.#showIdle();
     }
   }
 
@@ -196,9 +215,18 @@ export class Player {
 
   /** Hands a file that the server made to the browser; null where it could not be made. */
   taken(file) {
+    const made = this.#making;
+    this.#making = null;
     this.take.busy = false;
-    document.body.classList.toggle("cteg-taking", Boolean(file));
-    if (file) download(file);
+    document.body.classList.toggle("cteg-taking", Boolean(file) && made === "file");
+    if (made === "old film") this.#askFilm();
+    else if (made === "film") this.#showFilm(file);
+    else if (file) download(file);
+  }
+
+  /** Where the faces are drawn; null where they cannot be. */
+  get stage() {
+    return this.#stage;
   }
 
   /** Under which the server knows what is shown; empty for nothing. */
@@ -229,8 +257,21 @@ export class Player {
       followPointer(this.faces.node, this.#deck());
       this.#showEmpty();
     } catch (error) {
-      this.#showUnavailable(error);
+      this.#drawless = error instanceof NoWebGL;
+      if (!this.#drawless) console.error(error);
+      else this.#setWorn(this.heads.chosen);
+      this.#showUnavailable();
     }
+  }
+
+  /** Begins to play, or goes on where the clips have only become longer. */
+  #start(clips, isSame) {
+    const frames = Math.max(...clips.map((clip) => clip.frames));
+    this.clock.isGrowing = Boolean(this.#run.partial);
+    if (isSame) return this.clock.extend(frames);
+    this.clock.reset(frames, this.#run.fps);
+    if (this.calm) this.seek(strongestFrame(clips));
+    else this.clock.play();
   }
 
   #build() {
@@ -239,27 +280,19 @@ export class Player {
     this.headline = element("p", { class: "sentence" });
     this.detail = element("p", { class: "detail" });
     this.faces = new FaceGrid({
-      circumstances: () => ({ text: this.keep.checked ? this.#run.text : "", head: this.#worn.name }),
+      circumstances: () => ({ text: this.question.keeps ? this.#run.text : "", head: this.#worn.name }),
       onrated: () => this.#onRated(),
-      onlayout: () => this.#stage?.refresh(),
+      onfailed: (message) => this.question.regret(message),
+      onlayout: () => this.#onLayout(),
     });
+    this.film = new Film(this.calm);
+    this.question = new QuestionLine();
     const heading = element("div", { class: "heading", role: "status" }, this.headline, this.detail);
     const bar = element("div", { class: "progress", "aria-hidden": "true" });
     const top = element("div", { class: "top" }, heading, this.heads.node);
-    this.root.append(this.notice, this.complaint, top, this.#questionLine(), bar, this.faces.node);
-    this.root.append(this.controls.node, this.take.node, this.share.node);
+    this.root.append(this.notice, this.complaint, top, this.question.node, bar, this.film.node);
+    this.root.append(this.faces.views, this.faces.node, this.controls.node, this.take.node, this.share.node);
     this.root.addEventListener("keydown", (event) => this.#onKey(event));
-  }
-
-  #questionLine() {
-    const keep = element("input", { type: "checkbox", checked: server.keepsSentence() });
-    keep.addEventListener("change", () => server.rememberKeepsSentence(keep.checked));
-    this.keep = keep;
-    this.tally = element("span", { class: "tally", role: "status" });
-    const meaning = "Unticked, a rating is stored with a fingerprint of the sentence instead of its words.";
-    const label = element("label", { class: "keep", title: meaning }, keep, "keep my sentence with my ratings");
-    const question = element("p", {}, element("strong", { text: QUESTION }), " 1 not at all … 5 perfectly ", this.tally);
-    return element("div", { class: "question" }, question, label);
   }
 
   /** @returns {import("./controls.js").Deck} */
@@ -280,8 +313,9 @@ export class Player {
       orbit: (yaw, pitch) => camera((view) => view.orbit(yaw, pitch)),
       zoom: (factor) => camera((view) => view.scale(factor)),
       resetView: () => camera((view) => view.reset()),
-      leaveEnlarged: () => this.faces.enlarge(null),
+      leaveEnlarged: () => this.faces.show([]),
       changed: () => this.#stage?.invalidate(),
+      captions: this.captions,
     };
   }
 
@@ -291,11 +325,11 @@ export class Player {
     this.#stage?.refresh();
   }
 
-  #setFaces(clips, scores = []) {
-    this.faces.fill(clips, scores);
+  #setFaces(clips, answers = {}, isSame = false) {
+    this.faces.fill(clips, answers, isSame);
     this.root.dataset.faces = String(clips.length);
-    this.#stage.clips = clips;
-    this.#rated = this.faces.rated;
+    if (this.#stage) this.#stage.clips = clips;
+    this.question.begin(clips.length, this.faces.answered);
     this.#onRated();
   }
 
@@ -305,20 +339,37 @@ export class Player {
     if (this.#run) this.share.update();
   }
 
-  #take(wish, ontake) {
+  #take(wish, making = "file") {
+    this.#making = making;
     this.take.busy = true;
     document.body.classList.add("cteg-taking");
-    ontake({ ...wish, run: this.#run.run, head: this.#worn.name });
+    this.#askFile({ ...wish, run: this.#run.run, head: this.#worn.name });
+  }
+
+  /** Has the server make a film of what cannot be drawn here; one at a time, so that a later wish waits. */
+  #askFilm() {
+    this.root.dataset.film = "making";
+    this.film.wait();
+    if (this.#making) this.#making = "old film";
+    else this.#take({ kind: "mp4", face: null }, "film");
+  }
+
+  #showFilm(file) {
+    this.root.dataset.film = file ? "shown" : "failed";
+    const words = this.captions.asTrack(this.#run.fps, this.clock.frames);
+    this.film.show(file, `${count(this.#run.clips.length, "face")}: ${this.#run.text}`, words);
   }
 
   #onRated() {
-    const { rated } = this.faces;
-    const total = server.countRatings(rated - this.#rated);
-    this.#rated = rated;
+    const { answers, answered, rated } = this.faces;
     this.root.dataset.rated = String(rated);
-    const thanks = rated === this.faces.scores.length ? "All rated, thank you" : "Thank you";
-    this.tally.textContent = rated ? `${thanks}: ${count(total, "rating")} from you so far.` : "";
-    if (this.#run) server.rememberRun(this.#run, this.faces.scores);
+    this.question.thank(answered, rated === answers.scores.length);
+    if (this.#run && !this.#run.partial) server.rememberRun(this.#run, answers);
+  }
+
+  #onLayout() {
+    this.captions.follow(this.#run, this.faces.firstShown);
+    this.#stage?.refresh();
   }
 
   /** What makes the result that is shown, on the head that is shown. */
@@ -369,13 +420,19 @@ export class Player {
     this.#stage.refresh();
   }
 
-  #showUnavailable(error) {
+  #showUnavailable() {
     this.#setState("unavailable");
-    const cause = error instanceof NoWebGL
-      ? "The faces need WebGL2, which this browser does not offer or has switched off."
-      : "The faces could not be loaded; please reload the page.";
-    this.#announce("No faces to show", cause);
-    if (!(error instanceof NoWebGL)) console.error(error);
+    if (this.#drawless) {
+      const cause = "Moving faces need WebGL2, which this browser does not offer or has switched off.";
+      this.#announce("A film instead of faces", `${cause} Type a sentence: the server makes a film of it for you.`);
+    } else {
+      this.#announce("No faces to show", "The faces could not be loaded; please reload the page.");
+    }
+  }
+
+  #showIdle() {
+    if (this.#stage) this.#showEmpty();
+    else this.#showUnavailable();
   }
 
   #onLost(lost) {
@@ -397,12 +454,12 @@ export class Player {
 
   #setState(state) {
     this.root.dataset.state = state;
-    document.body.classList.toggle("cteg-busy", state === "busy");
+    document.body.classList.toggle("cteg-busy", state === "busy" || state === "growing");
     if (state === "busy") document.body.classList.remove("cteg-taking");
   }
 
   #onKey(event) {
-    if (!this.faces.rateByKey(event)) this.controls.onKey(event);
+    if (!this.faces.onKey(event)) this.controls.onKey(event);
   }
 }
 

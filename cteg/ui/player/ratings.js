@@ -32,7 +32,8 @@ export class RatingScale {
     scale.addEventListener("keydown", (event) => this.#moveFocus(event));
     const ends = element("div", { class: "ends", "aria-hidden": "true" });
     ends.append(element("span", { text: "not at all" }), element("span", { text: "perfectly" }));
-    this.node = element("div", { class: "rating" }, scale, ends, element("p", {}, this.#note, " ", this.#action));
+    const below = element("div", { class: "below" }, ends, element("p", {}, this.#note, " ", this.#action));
+    this.node = element("div", { class: "rating" }, scale, below);
     if (score === null) this.#show(null, "open");
     else this.#showSaved();
   }

@@ -2,9 +2,10 @@
 
 const RATER = "cteg.rater";
 const KEEP = "cteg.keep-sentence";
+const CAPTIONS = "cteg.captions";
 const LAST_RUN = "cteg.last-run";
 const HEAD = "cteg.head";
-const COUNT = "cteg.ratings";
+export const COUNT = "cteg.ratings";
 const LINK = "cteg.link";
 const PATIENCE = 10_000; // milliseconds until a rating counts as not saved
 
@@ -65,27 +66,47 @@ export function rememberKeepsSentence(keep) {
   }
 }
 
+/** Whether captions were asked for; null where nobody said. */
+export function wantsCaptions() {
+  try {
+    const known = localStorage.getItem(CAPTIONS);
+    return known && known === "yes";
+  } catch {
+    return unsavedCaptions;
+  }
+}
+
+let unsavedCaptions = null;
+
+export function rememberCaptions(wanted) {
+  try {
+    localStorage.setItem(CAPTIONS, wanted ? "yes" : "no");
+  } catch {
+    unsavedCaptions = wanted;
+  }
+}
+
 /**
- * Keeps the faces of this tab, with their scores, for a reload.
+ * Keeps the faces of this tab, with what was answered about them, for a reload.
  *
  * @param {object | null} run The request that is shown; null forgets it.
- * @param {(number | null)[]} scores
+ * @param {Partial<import("./faces.js").Answers>} answers
  */
-export function rememberRun(run, scores) {
+export function rememberRun(run, answers = {}) {
   try {
-    if (run) sessionStorage.setItem(LAST_RUN, JSON.stringify({ run, scores }));
+    if (run) sessionStorage.setItem(LAST_RUN, JSON.stringify({ run, ...answers }));
     else sessionStorage.removeItem(LAST_RUN);
   } catch {
     // a reload starts empty then
   }
 }
 
-/** What `rememberRun` kept, or nulls. */
+/** What `rememberRun` kept; `run` is null where there is nothing. */
 export function recallRun() {
   try {
-    return JSON.parse(sessionStorage.getItem(LAST_RUN)) ?? { run: null, scores: [] };
+    return JSON.parse(sessionStorage.getItem(LAST_RUN)) ?? { run: null };
   } catch {
-    return { run: null, scores: [] };
+    return { run: null };
   }
 }
 
@@ -131,19 +152,37 @@ export function rememberFollowed(search) {
  * @throws {Error} With one sentence for the person; the rating counts as not saved.
  */
 export async function saveRating({ token, score, id, text, head }) {
+  const stored = await send("rate", [token, raterId(), score, id, text, head]);
+  if (stored.score !== score) throw new Error("Not saved.");
+}
+
+/**
+ * Stores that a face is the best of its result, or not after all.
+ *
+ * @param {{token: string, isBest: boolean, id: string, text: string, head: string}} choice See `saveRating`.
+ * @throws {Error} With one sentence for the person; the choice counts as not saved.
+ */
+export async function saveChoice({ token, isBest, id, text, head }) {
+  const stored = await send("choose", [token, raterId(), isBest, id, text, head]);
+  if (stored.is_best !== isBest) throw new Error("Not saved.");
+}
+
+/** Sends an answer and returns what the server says it stored. */
+async function send(endpoint, data) {
   let response, body;
   try {
-    response = await fetch(new URL("gradio_api/run/rate", appRoot()), {
+    response = await fetch(new URL(`gradio_api/run/${endpoint}`, appRoot()), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ data: [token, raterId(), score, id, text, head] }),
+      body: JSON.stringify({ data }),
       signal: AbortSignal.timeout(PATIENCE),
     });
     body = await response.json();
   } catch {
     throw new Error("Not saved: the server cannot be reached.");
   }
-  if (!response.ok || body.data?.[0]?.score !== score) throw new Error(body.error ?? "Not saved.");
+  if (!response.ok || !body.data?.[0]) throw new Error(body.error ?? "Not saved.");
+  return body.data[0];
 }
 
 /** The state of the app, or null if the server does not answer. */

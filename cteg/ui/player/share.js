@@ -25,7 +25,7 @@ export class Share {
     };
     const code = element("details", {}, element("summary", { text: "Code that makes these faces again" }));
     code.append(python.node, client.node);
-    this.node = element("div", { class: "share", role: "group", "aria-label": "Share" });
+    this.node = element("div", { class: "bar share", role: "group", "aria-label": "Share" });
     this.node.append(element("strong", { text: "Share" }), this.#link, copy, code);
   }
 

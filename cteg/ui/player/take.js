@@ -30,7 +30,7 @@ export class TakeAway {
     this.#all = this.#group("All faces together", OF_ALL, () => null);
     this.#all.prepend((this.#howMany = element("span")));
     const title = element("strong", { text: "Take away" });
-    this.node = element("div", { class: "take", role: "group", "aria-label": "Take away" }, title, this.#one, this.#all);
+    this.node = element("div", { class: "bar take", role: "group", "aria-label": "Take away" }, title, this.#one, this.#all);
   }
 
   #onwish;
