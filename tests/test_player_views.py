@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -131,27 +129,30 @@ def test_on_a_phone_a_finger_turns_two_zoom_and_the_page_still_scrolls(visit):
 # -- what grows --------------------------------------------------------------------------------------------------------
 
 
-def test_faces_that_grow_go_on_where_they_are(visit):
-    page = visit().open().perform(samples=2)
-    run = page.tab.evaluate("JSON.parse(sessionStorage.getItem('cteg.last-run')).run")
-
-    def value(frames: int, name: str, **changes: Any) -> dict:
-        clips = [{**clip, "frames": frames} for clip in run["clips"]]
-        return {**run, "run": name, "clips": clips, **changes}
-
-    show = f"(run) => {HOST}.show(run)"
-    page.tab.evaluate(show, value(12, "later", partial=True))
-    assert page.state("state") == "growing"
-    page.tab.get_by_role("button", name="Enlarge face 2").click()
-    page.tab.wait_for_selector(f'{ROOT}[data-frame="11"]')  # it waits there for more, and does not begin again
-    page.tab.evaluate("() => new Promise((done) => setTimeout(done, 900))")
-    assert page.state("frame") == "11"
-    assert not page.tab.locator(".take").is_visible()
-    page.tab.evaluate(show, value(20, "later"))
-    assert page.state("state") == "ready"
-    assert int(page.state("frame")) >= 11
+def test_the_first_sentence_plays_while_the_next_one_is_made(visit, app):
+    page = visit().open()
+    page.tab.fill("#cteg-samples input[type=number]", "2")
+    app.generator.next_part.clear()
+    try:
+        page.tab.fill("#cteg-text textarea", "This is the first sentence. And here is the second.")
+        page.tab.press("#cteg-text textarea", "Enter")
+        page.wait("growing")
+        first = int(page.state("frames"))
+        page.tab.get_by_role("button", name="Enlarge face 2").click()
+        page.tab.wait_for_selector(f'{ROOT}[data-frame="{first - 1}"]')
+        page.tab.evaluate("() => new Promise((done) => setTimeout(done, 900))")
+        assert int(page.state("frame")) == first - 1  # it waits there for more, and does not begin again
+        assert page.tab.inner_text(".caption") == "This is the first sentence."
+        assert not page.tab.locator(".take").is_visible()
+    finally:
+        app.generator.next_part.set()
+    page.wait("ready")
+    assert int(page.state("frames")) > first
     assert shown(page) == [1]
-    assert page.state("frames") == "20"
+    page.tab.wait_for_function("document.querySelector('.caption').textContent === 'And here is the second.'")
+    page.tab.locator(".face").nth(1).get_by_role("radio", name="3").click()
+    page.tab.wait_for_selector(".face:nth-of-type(2) .rating[data-state=saved]")
+    assert page.complaints == []
 
 
 # -- without WebGL -----------------------------------------------------------------------------------------------------
@@ -166,7 +167,6 @@ def test_without_webgl_a_film_is_made_shown_and_rated(visit, app):
     assert not page.tab.locator(".controls").is_visible()
     page.tab.wait_for_selector(f'{ROOT}[data-film="shown"]', timeout=60_000)
     page.tab.wait_for_function("document.querySelector('.film video').readyState >= 2", timeout=30_000)
-    page.tab.wait_for_function("document.querySelector('.film track').readyState === 2")
     film = page.tab.evaluate(
         """() => {
           const video = document.querySelector(".film video");

@@ -31,13 +31,12 @@ export class Captions {
     if (this.node.textContent !== text) this.node.textContent = text;
   }
 
-  /** Captions for a film, as WebVTT. */
-  asTrack(fps, frames) {
-    const cues = this.#parts.map((text, part) => {
+  /** The words as cues for a film. */
+  cues(fps, frames) {
+    return this.#parts.map((text, part) => {
       const [begin, end] = [this.#ends[part - 1] ?? 0, this.#ends[part] ?? frames];
-      return `${timestamp(begin / fps)} --> ${timestamp(end / fps)}\n${escapeCue(text)}\n`;
+      return new VTTCue(begin / fps, end / fps, escapeCue(text));
     });
-    return ["WEBVTT\n", ...cues].join("\n");
   }
 
   #toggle() {
@@ -59,11 +58,7 @@ function partAt(ends, frame, parts) {
   return part < 0 ? parts - 1 : part;
 }
 
-function timestamp(seconds) {
-  const two = (value) => String(Math.floor(value)).padStart(2, "0");
-  return `${two(seconds / 60)}:${(seconds % 60).toFixed(3).padStart(6, "0")}`;
-}
-
+/** A cue's text is read as markup. */
 function escapeCue(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

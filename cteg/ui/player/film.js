@@ -8,12 +8,14 @@ export class Film {
     this.#calm = calm;
     this.#status = element("p", { class: "detail", role: "status" });
     this.#video = element("video", { controls: true, loop: true, muted: true, playsInline: true });
+    this.#words = this.#video.addTextTrack("captions", "English", "en");
     this.node = element("div", { class: "film", hidden: true }, this.#status, this.#video);
   }
 
   #calm;
   #status;
   #video;
+  #words;
 
   /** Says that a film is being made; the last one makes room. */
   wait() {
@@ -29,19 +31,18 @@ export class Film {
    *
    * @param {{url: string} | null} file Null where it could not be made.
    * @param {string} label What it shows, for screen readers.
-   * @param {string} captions As WebVTT.
+   * @param {VTTCue[]} cues What is said when.
    */
-  show(file, label, captions) {
+  show(file, label, cues) {
     this.#status.hidden = Boolean(file);
     this.#video.hidden = !file;
     if (!file) {
       this.#status.textContent = "The film could not be made; please press Generate again.";
       return;
     }
-    const track = URL.createObjectURL(new Blob([captions], { type: "text/vtt" }));
-    const words = element("track", { kind: "captions", srclang: "en", label: "English", default: true, src: track });
-    words.addEventListener("load", () => URL.revokeObjectURL(track));
-    this.#video.replaceChildren(words);
+    this.#words.mode = "showing"; // a track that is off has no cues
+    for (const old of [...this.#words.cues]) this.#words.removeCue(old);
+    for (const cue of cues) this.#words.addCue(cue);
     this.#video.setAttribute("aria-label", label);
     this.#video.src = file.url;
     if (!this.#calm) this.#video.play().catch(() => {}); // some browsers wait for a press

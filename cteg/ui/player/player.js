@@ -356,8 +356,8 @@ export class Player {
 
   #showFilm(file) {
     this.root.dataset.film = file ? "shown" : "failed";
-    const words = this.captions.asTrack(this.#run.fps, this.clock.frames);
-    this.film.show(file, `${count(this.#run.clips.length, "face")}: ${this.#run.text}`, words);
+    const cues = this.captions.cues(this.#run.fps, this.clock.frames);
+    this.film.show(file, `${count(this.#run.clips.length, "face")}: ${this.#run.text}`, cues);
   }
 
   #onRated() {
