@@ -22,10 +22,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from cteg.errors import WeightsError
+from cteg.model.bert import build_bert
 from cteg.model.config import CTEGConfig
 from cteg.model.cteg import CTEG
 from cteg.model.released import ReleasedConfig, ReleasedCTEG
-from cteg.text import TextEncoder, build_backbone
+from cteg.text import TextEncoder
 
 BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "cteg-open"
 FORMAT = 1
@@ -115,9 +116,7 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 def save_text_encoder(encoder: TextEncoder, folder: Path, is_exact: bool = False) -> None:
     """Write a text encoder, its matrices in 8 bits or exactly; without `tokenizer.json` where it has no tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    backbone = {k: v for k, v in encoder.backbone.config.to_diff_dict().items() if not k.startswith(("_", "arch"))}
-    backbone.pop("transformers_version", None)
-    config = {"backbone": backbone, "labels": list(encoder.labels)}
+    config = {"backbone": dataclasses.asdict(encoder.backbone.config), "labels": list(encoder.labels)}
     _write_json(folder / _CONFIG, config if encoder.tokenizer else config | {"lacks_tokenizer": True})
     if encoder.tokenizer is not None:
         encoder.tokenizer.save(str(folder / _TOKENIZER))
@@ -139,7 +138,7 @@ def load_text_encoder(folder: Path) -> TextEncoder:
         )
     try:
         tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
-        encoder = TextEncoder(build_backbone(config["backbone"]), tokenizer, config["labels"])
+        encoder = TextEncoder(build_bert(config["backbone"]), tokenizer, config["labels"])
     except WeightsError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file

@@ -6,13 +6,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from cteg.errors import InputError
+from cteg.model.bert import Bert
 
 MAX_CHARACTERS = 500
 MAX_TOKENS = 128
@@ -65,12 +65,12 @@ class TextEncoder(nn.Module):
     """A frozen pretrained language model with a label head on the mean of its last hidden states.
 
     Args:
-        backbone: A transformers encoder that returns `last_hidden_state`.
+        backbone: Turns token ids into hidden states.
         tokenizer: The tokenizer that belongs to it; None for an encoder that gets token ids only.
         labels: Names of the feelings that the label head reads; empty for an encoder that was not fine-tuned.
     """
 
-    def __init__(self, backbone: nn.Module, tokenizer: Tokenizer | None, labels: Sequence[str] = ()) -> None:
+    def __init__(self, backbone: Bert, tokenizer: Tokenizer | None, labels: Sequence[str] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.tokenizer = tokenizer
@@ -79,7 +79,7 @@ class TextEncoder(nn.Module):
         self.label_head = nn.Linear(self.size, len(self.labels)) if self.labels else None
         if tokenizer is not None:
             tokenizer.enable_truncation(MAX_TOKENS)
-            tokenizer.enable_padding(pad_id=backbone.config.pad_token_id or 0)
+            tokenizer.enable_padding(pad_id=backbone.config.pad_token_id)
 
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids (B, L) and their mask (B, L), True for real tokens."""
@@ -89,7 +89,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, L) ids and mask -> last hidden states (B, L, text_size), label logits (B, C) or None."""
-        states = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        states = self.backbone(ids, mask)
         if self.label_head is None:
             return states, None
         weight = mask[..., None].to(states.dtype)
@@ -103,10 +103,3 @@ class TextEncoder(nn.Module):
         states, logits = self(ids.to(device), mask.to(device))
         probabilities = None if logits is None else torch.softmax(logits.float(), -1)
         return TextStates(states.float(), mask.to(device), probabilities)
-
-
-def build_backbone(configuration: dict[str, Any]) -> nn.Module:
-    """Build an untrained BERT-family encoder from its configuration (the `config.json` of a transformers model)."""
-    from transformers import BertConfig, BertModel  # imported late: it takes over a second, and checking text does not
-
-    return BertModel(BertConfig(**configuration), add_pooling_layer=False).eval()

@@ -7,9 +7,10 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from cteg.model.bert import build_bert
 from cteg.model.config import CTEGConfig
 from cteg.model.cteg import CTEG
-from cteg.text import TextEncoder, build_backbone
+from cteg.text import TextEncoder
 
 TEXT_SIZE = 24
 
@@ -53,7 +54,7 @@ def small_encoder(labels=("joy", "anger", "neutral")) -> TextEncoder:
     tokenizer.normalizer = Lowercase()
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    backbone = build_backbone(
+    backbone = build_bert(
         {
             "vocab_size": len(words),
             "hidden_size": TEXT_SIZE,

@@ -1,6 +1,7 @@
 """The training pipeline on a tiny corpus of our own, through the real entry points."""
 
 import csv
+import dataclasses
 import json
 import pickle
 import re
@@ -92,8 +93,7 @@ def write_own(path):
 def write_backbone(folder):
     folder.mkdir()
     encoder = small_encoder()
-    config = encoder.backbone.config.to_diff_dict()
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "transformers_version"}))
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(encoder.backbone.config)))
     encoder.tokenizer.save(str(folder / "tokenizer.json"))
     save_file(encoder.backbone.state_dict(), folder / "model.safetensors")
 

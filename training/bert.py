@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from cteg.checkpoint import save_text_encoder
 from cteg.errors import InputError
-from cteg.text import TextEncoder, build_backbone
+from cteg.model.bert import build_bert
+from cteg.text import TextEncoder
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
@@ -85,7 +86,7 @@ def import_bert(source: str, folder: Path) -> None:
     """
     config, _, weights = (fetch(source, name) for name in FILES)
     try:
-        backbone = build_backbone(json.loads(config.read_text(encoding="utf-8")))
+        backbone = build_bert(json.loads(config.read_text(encoding="utf-8")))
         tensors = load_file(weights)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise InputError(f"{source!r} holds no BERT: {', '.join(FILES)}.") from error

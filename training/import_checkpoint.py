@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from cteg import layout
 from cteg.checkpoint import load_model, save_pretrained
 from cteg.errors import InputError
+from cteg.model.bert import build_bert
 from cteg.model.released import WORDS, ReleasedConfig, ReleasedCTEG
 from cteg.model.released_decoding import decode
-from cteg.text import TextEncoder, build_backbone
+from cteg.text import TextEncoder
 from training.bert import fill, read_tokenizer
 from training.common import plain_errors
 from training.torch_file import read_torch_file
@@ -166,7 +167,7 @@ def _bert(tensors: dict[str, Tensor], options: dict[str, Any], name: str) -> nn.
             "num_hidden_layers": 1 + max(int(key.split(".")[2]) for key in tensors if key.startswith("encoder.layer.")),
             "intermediate_size": len(tensors["encoder.layer.0.intermediate.dense.weight"]),
         } | {key: said[key] for key, kind in BERT.items() if isinstance(said.get(key), kind)}
-        backbone = build_backbone(configuration)
+        backbone = build_bert(configuration)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{name} holds no BERT as its text encoder: {error} is missing or odd.") from error
     return fill(backbone, tensors, name)

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from cteg.checkpoint import save_text_encoder
 from cteg.errors import InputError
-from cteg.text import TextEncoder, build_backbone
+from cteg.model.bert import build_bert
+from cteg.text import TextEncoder
 from training.common import (
     append_json_line,
     bucket_batches,
@@ -57,7 +58,7 @@ def load_backbone(folder: Path) -> TextEncoder:
     from tokenizers import Tokenizer
 
     try:
-        backbone = build_backbone(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        backbone = build_bert(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         weights = load_file(folder / "model.safetensors")
     except Exception as error:  # each of the three readers has its own kind
