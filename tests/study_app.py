@@ -51,16 +51,24 @@ def make_set(folder: Path, frames: int = 6) -> StimulusSet:
 class StudyApp:
     """The app with a study, on a port of its own, with a clock that is put forward by hand."""
 
-    def __init__(self, folder: Path, stimuli: StimulusSet | None, is_alone: bool = False, **services: Any) -> None:
-        self.clock = Clock(START)
-        self.settings = Settings(data_dir=folder, study=stimuli and stimuli.folder, study_only=is_alone)
+    def __init__(
+        self,
+        folder: Path,
+        stimuli: StimulusSet,
+        is_alone: bool = False,
+        clock: Any = None,
+        port: int = 0,
+        sync: Any = None,
+    ) -> None:
+        self.clock = clock or Clock(START)
+        self.settings = Settings(data_dir=folder, study=stimuli.folder, study_only=is_alone)
         self.stimuli = stimuli
         self.store = Store(self.settings, "test", self.clock)
-        study = Engine(self.store, stimuli, "Ada, ada@example.org") if stimuli else None
+        study = Engine(self.store, stimuli, "Ada, ada@example.org")
         handle = GeneratorHandle(FakeGenerator)
         head = HEADS_DIR / "default.safetensors"
-        self.services = Services(handle, head, self.store, self.settings, "test", study, **services)
-        port = free_port()
+        self.services = Services(handle, head, self.store, self.settings, "test", study, sync)
+        port = port or free_port()
         self.url = f"http://127.0.0.1:{port}/"
         self.blocks = launch(self.services, server_name="127.0.0.1", server_port=port, quiet=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import sqlite3
 
@@ -10,7 +12,7 @@ import sqlalchemy as sa
 
 from cteg.errors import InputError, StudyError
 from cteg.settings import Settings
-from cteg.study import models
+from cteg.study import event_log, models
 from cteg.study.database import Database
 from cteg.study.store import Store
 from tests.study_session import RATER, Study
@@ -71,7 +73,7 @@ def test_torn_and_foreign_files_are_left_out_and_orphans_too(sealed, caplog):
     orphan.vote_without_sitting()
     lose_disk(sealed)
     assert [vote.fit for vote in sealed.votes()] == ["left"]
-    assert caplog.text.count("damaged") == 3
+    assert caplog.text.count("was left out") == 3
 
 
 class EventLogCopy:
@@ -85,6 +87,38 @@ class EventLogCopy:
             vote = dict(connection.execute(sa.select(models.study_votes)).mappings().one())
         row = vote | {"id": "d" * 32, "sitting": "e" * 32, "trial": "nowhere"}
         self.study.store.database.log.seal(self.rater, "2031", [(models.study_votes, row)])
+
+
+def rewrite(path, change) -> None:
+    """Write a sealed file as another version would have: change its rows, seal them again."""
+    content = json.loads(path.read_text())
+    for name, row in content["rows"]:
+        change(name, row)
+    path.write_text(json.dumps({**content, "sha256": event_log._hash(content["rows"])}))
+
+
+def test_files_of_earlier_versions_are_taken_and_those_of_later_ones_named(sealed, caplog):
+    """Before schema 4 clips had no guidance, before schema 2 ratings had no head."""
+    sealed.store.rate(
+        sealed.store.register(RATER, [dataclasses.replace(clip(), guidance=1.5)])[0], RATER, 3, head="default"
+    )
+    sealed.store.rate(sealed.store.register(RATER, [clip()])[0], RATER, 4, head="default")
+    first, second = sorted(sealed.store.events(), key=lambda event: event.score)
+    later, earlier = sorted(
+        (sealed.settings.event_log / RATER).iterdir(), key=lambda path: '"score": 4' in path.read_text()
+    )
+    rewrite(earlier, lambda name, row: row.pop("guidance" if name == "clips" else "head"))
+    lose_disk(sealed)
+    old = dataclasses.replace(second, guidance=0.0, head="")
+    assert sorted(sealed.store.events(), key=lambda event: event.score) == [first, old]
+    rewrite(later, lambda name, row: row.update(mood="calm"))
+    lose_disk(sealed)
+    assert sealed.store.events() == [old]
+    assert "knows no column 'mood' of clips" in caplog.text
+    rewrite(earlier, lambda name, row: row.pop("seed", None))
+    lose_disk(sealed)
+    assert sealed.store.events() == []
+    assert "lacks the column 'seed' of clips" in caplog.text
 
 
 def test_of_two_files_for_one_vote_the_later_counts(sealed, monkeypatch):

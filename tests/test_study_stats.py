@@ -11,15 +11,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cteg.errors import InputError
 from cteg.study import bradley_terry as bt
 from cteg.study import figures, quality, report, stats
 from cteg.study.bradley_terry import Comparison, rank
 from cteg.study.measured import Measured, holm, missing, share
 from cteg.study.models import pseudonym
 from cteg.study.power import differences, table
+from cteg.study.proof import Tally, prove, truth
 from cteg.study.simulate import Population, make_raters, make_study, simulate_votes
 from cteg.study.stats import alpha, analyse, summarise
-from cteg.study.stimuli import MISMATCHED
 from tests.study import CONDITIONS
 
 STRENGTHS = {
@@ -133,15 +134,6 @@ def test_ranks_are_given_only_where_intervals_separate():
 # -- recovery of what was planted --------------------------------------------------------------------------------------
 
 
-def truth(study, population, question="fit"):
-    """Strengths that the protocol estimates: of hundreds of honest raters without a bias to a side."""
-    honest = replace(population, careless=0.0, left_bias=0.0)
-    votes = simulate_votes(study, make_raters(honest, 250, seed=1000))
-    pairs = [v for v in votes if v.kind == "pair" and MISMATCHED not in (v.left_condition, v.right_condition)]
-    wins, _ = bt.win_matrices(stats.comparisons(pairs, question), study.compared)
-    return dict(zip(study.compared, bt.newton(bt.with_ridge(wins.sum(0), wins.sum(0))[None])[0], strict=True))
-
-
 def test_strengths_are_within_two_standard_errors_in_nine_of_ten_studies():
     """The model alone: raters that answer as Bradley-Terry says, 200 seeds."""
     planted = np.array([0.8, 0.2, -0.3, -0.7])
@@ -160,9 +152,9 @@ def test_strengths_are_within_two_standard_errors_in_nine_of_ten_studies():
 
 
 def test_a_whole_study_recovers_what_was_planted(found, study):
-    population = Population(STRENGTHS)
+    planted = truth(study, Population(STRENGTHS))
     for question in ("fit", "natural"):
-        ranking, wanted = found.after.rankings[question], truth(study, population, question)
+        ranking, wanted = found.after.rankings[question], planted[question]
         inside = [s.low <= wanted[n] <= s.high for n, s in zip(ranking.conditions, ranking.strengths, strict=True)]
         assert sum(inside) >= 4
         assert ranking.conditions[-1] == "shuffled frames"
@@ -177,7 +169,7 @@ def test_intervals_hold_at_the_stated_rate():
     study = make_study([replace(c, name=n) for c, n in zip(CONDITIONS, names, strict=False)])
     strengths = dict(zip(names, (0.4, -0.4, -0.8, 0.8), strict=True))
     population = Population(strengths, spread=0.6, careless=0.1, left_bias=0.2)
-    wanted = truth(study, population)
+    wanted = truth(study, population)["fit"]
     gap = wanted["first"] - wanted["second"]
     runs = np.array([differences(study, population, 15, seed) for seed in range(40)])
     assert ((runs[:, 1] <= gap) & (gap <= runs[:, 2])).mean() >= 0.85
@@ -190,6 +182,21 @@ def test_careless_raters_are_found_and_honest_ones_left_alone(study):
     caught = Counter((rater.is_careless, records[pseudonym(rater.id)].is_excluded) for rater in raters)
     assert caught[False, True] == 0
     assert caught[True, True] >= 0.5 * (caught[True, True] + caught[True, False])
+
+
+def test_the_proof_counts_what_is_true_and_what_is_not(study):
+    wanted = {question: dict.fromkeys(study.compared, 0.0) for question in ("fit", "natural")}
+    tally = Tally({**wanted, "fit": {name: -STRENGTHS[name] for name in study.compared}})  # the truth upside down
+    raters = make_raters(Population(STRENGTHS, careless=0.3), 8, seed=2)
+    tally.add(study, raters, simulate_votes(study, raters), 0)
+    assert tally.counts["fit", "order", False] > tally.counts["fit", "order", True]
+    assert tally.counts["fit", "interval", False] > 0
+    assert sum(count for key, count in tally.counts.items() if key[0] == "rater") == 8
+    lines = list(tally.lines())
+    assert [line.split()[0] for line in lines[:2]] == ["fit", "natural"]
+    assert "careless raters are left out" in lines[2]
+    with pytest.raises(InputError, match="at least 2 raters"):
+        list(prove(1, 1, 0))
 
 
 def test_the_power_table_has_a_line_per_size():

@@ -140,6 +140,20 @@ def snapshot(out: Annotated[Path, typer.Argument(help="new file")]) -> None:
 
 @app.command()
 @_plainly
+def prove(
+    raters: Annotated[int, typer.Option(help="raters of each study")] = 30,
+    studies: Annotated[int, typer.Option(help="simulated studies")] = 40,
+    seed: int = 0,
+) -> None:
+    """Simulate whole studies with planted preferences and say how often what they report is true."""
+    from cteg.study.proof import prove as lines
+
+    for line in lines(raters, studies, seed):
+        typer.echo(line)
+
+
+@app.command()
+@_plainly
 def power(
     raters: Annotated[list[int] | None, typer.Option(help="how many raters; several sizes")] = None,
     gap: Annotated[float, typer.Option(help="planted difference of log strengths between the first two")] = 0.6,

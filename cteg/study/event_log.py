@@ -108,17 +108,37 @@ class EventLog:
         for path in sorted(self.folder.glob("*/*.json"), key=lambda path: path.name):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
-                rows = content["rows"]
-                is_whole = content["format"] == FORMAT and content["sha256"] == _hash(rows)
-                keyed = [(name, tuple(row[column] for column in PLACES[name]), row) for name, row in rows]
-            except (OSError, ValueError, KeyError, TypeError):
-                is_whole = False
-            if not is_whole:
-                logger.error("the sealed file %s is damaged and was left out", path)
+                if content["format"] != FORMAT or content["sha256"] != _hash(content["rows"]):
+                    raise ValueError("it is not as it was written")
+                rows = [(name, _complete(name, row)) for name, row in content["rows"]]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                logger.error("the sealed file %s was left out: %s", path, error)
                 continue
-            for name, place, row in keyed:
-                found[name][place] = row
+            for name, row in rows:
+                found[name][tuple(row[column] for column in PLACES[name])] = row
         return found
+
+
+def _complete(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with all columns of its table: what an earlier version did not know gets its default.
+
+    Raises:
+        ValueError: A later version wrote the row, or it lacks what has no default.
+    """
+    if name not in PLACES:
+        raise ValueError(f"this version knows no table {name!r}")
+    columns = models.metadata.tables[name].columns
+    if unknown := sorted(row.keys() - set(columns.keys())):
+        raise ValueError(f"this version knows no column {unknown[0]!r} of {name}")
+    return {column.name: row[column.name] if column.name in row else _default(column) for column in columns}
+
+
+def _default(column: sa.Column) -> Any:
+    if column.server_default is not None:
+        return column.type.python_type(column.server_default.arg)
+    if column.nullable:
+        return None
+    raise ValueError(f"it lacks the column {column.name!r} of {column.table.name}")
 
 
 def _with_parents(connection: sa.Connection, name: str, rows: list[dict]) -> list[dict]:

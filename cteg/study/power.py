@@ -10,6 +10,7 @@ from cteg.errors import InputError
 from cteg.study import quality
 from cteg.study.bradley_terry import newton, win_matrices, with_ridge
 from cteg.study.measured import LEVEL
+from cteg.study.models import Vote
 from cteg.study.simulate import Population, make_raters, make_study, simulate_votes
 from cteg.study.stats import comparisons
 from cteg.study.stimuli import MISMATCHED, Condition, StimulusSet
@@ -31,12 +32,16 @@ OTHERS = {"third": -0.3, "fourth": -0.6, "fifth": -0.9, "floor": -2.0, "referenc
 """Planted strengths of the conditions beside the two that are to be told apart."""
 
 
+def real_pairs(votes: Sequence[Vote]) -> list[Vote]:
+    """Return the comparisons of two conditions, without those of own against wrong sentence."""
+    return [v for v in votes if v.kind == "pair" and MISMATCHED not in (v.left_condition, v.right_condition)]
+
+
 def differences(stimuli: StimulusSet, population: Population, raters: int, seed: int) -> np.ndarray:
     """Simulate one study and return estimate and interval of first - second on fit: (3,)."""
     votes = simulate_votes(stimuli, make_raters(population, raters, seed))
     votes = quality.included(votes, quality.inspect_raters(votes))
-    pairs = [v for v in votes if v.kind == "pair" and MISMATCHED not in (v.left_condition, v.right_condition)]
-    wins, names = win_matrices(comparisons(pairs, "fit"), stimuli.compared)
+    wins, names = win_matrices(comparisons(real_pairs(votes), "fit"), stimuli.compared)
     counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
     total = wins.sum(0)
     drawn = np.concatenate([total[None], np.tensordot(counts, wins, axes=1)])

@@ -54,7 +54,7 @@ ASKED: dict[str, tuple[str, ...]] = {
 CHECK_INSTRUCTION = "On this page only, please choose '{choice}' for both questions, whatever you see."
 PRACTICE_INSTRUCTION = "This page is for practice; the answers do not count."
 TROUBLE_NOTICE = "The clips could not be played on this page, so it will not count. Please go on."
-THANKS = "Thank you! Your answers are saved."
+THANKS = "Your answers are saved; you can close this page. Whoever opens it again in this browser can delete them."
 
 
 def choice_label(question: str, value: str | int) -> str:
