@@ -8,7 +8,8 @@ import torch
 from cteg.errors import WeightsError
 from cteg.model.flow import BoundFlow, CouplingFlow
 from cteg.model.latent import Gaussian, Mixture, kl_divergence
-from tests.models import small_config
+from cteg.model.sequence_latent import SequenceLatent
+from tests.models import TEXT_SIZE, small_config
 
 
 def random_flow(context_size, size=6, couplings=5):
@@ -82,3 +83,14 @@ def test_the_divergence_from_a_bent_prior_is_estimated_at_the_draw():
 def test_a_flow_needs_an_even_size():
     with pytest.raises(WeightsError, match="even size"):
         small_config(prior="flow", latent_size=5)
+
+
+@pytest.mark.parametrize("form", ["mixture", "flow"])
+def test_the_fast_density_of_the_sequence_latent_is_that_of_its_prior(form):
+    torch.manual_seed(0)
+    latent = SequenceLatent(small_config(sequence_prior=form)).eval()
+    for parameter in latent.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    u, sentence = torch.randn(5, 4), torch.randn(5, TEXT_SIZE)
+    expected = torch.logsumexp(latent.prior(sentence).component_log_density(u), -1)
+    torch.testing.assert_close(latent.log_prior(u, sentence), expected)

@@ -51,7 +51,7 @@ class TrainConfig:
     model: CTEGConfig = field(default_factory=CTEGConfig)
     loss_weights: LossWeights = field(default_factory=LossWeights)
     batch: int = 48
-    steps: int = 6_500
+    steps: int = 5_500
     schedule: str = "cosine"
     learning_rate: float = 6e-4
     warmup: int = 500
@@ -80,7 +80,7 @@ def tiny() -> CTEGConfig:
 
 
 CONFIGS: dict[str, TrainConfig] = {
-    "small": TrainConfig(),
+    "small": TrainConfig(loss_weights=LossWeights(sequence_kl=0.15)),
     "paper": TrainConfig(
         model=CTEGConfig.paper(text_size=384),
         batch=128,

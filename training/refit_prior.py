@@ -59,7 +59,7 @@ def read_posteriors(
 def negative_log_likelihood(latent: SequenceLatent, posterior: Gaussian, sentence: Tensor) -> Tensor:
     """Mean of -log prior(u | sentence) at latents drawn from their posteriors."""
     u = posterior.sample(torch.randn_like(posterior.mean))
-    return -torch.logsumexp(latent.prior(sentence).component_log_density(u), -1).mean()
+    return -latent.log_prior(u, sentence).mean()
 
 
 def with_components(model: CTEG, components: int) -> CTEG:
@@ -124,9 +124,9 @@ def main(
     performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
     out: Annotated[Path, typer.Option(help="weights folder to write")],
     name: Annotated[str, typer.Option(help="name of the weights")] = "cteg-open",
-    clips: Annotated[int, typer.Option(help="training performances to use")] = 40_000,
+    clips: Annotated[int, typer.Option(help="training performances to use; 0: all")] = 0,
     components: Annotated[int, typer.Option(help="size of the repertoire; 0: as it is")] = 0,
-    epochs: int = 30,
+    epochs: int = 6,
     seed: int = 0,
 ) -> None:
     """Refit the prior of a trained model and write the result."""
@@ -139,7 +139,7 @@ def main(
     for split, count in (("train", clips), ("dev", 4000)):
         data = load_performances(performances, split)
         states = cached_text_states(data.texts, weights / "text_encoder", performances)
-        read.append(read_posteriors(model, data, states, rng.permutation(len(data))[:count]))
+        read.append(read_posteriors(model, data, states, rng.permutation(len(data))[: count or None]))
     model.sequence_latent.requires_grad_(True)
     history = fit(model.sequence_latent, *read, model.null_text.detach(), epochs)
     typer.echo(f"held-out nats per clip: first epoch {history[0]:.2f}, best {min(history):.2f}")

@@ -12,6 +12,8 @@ Letters: B batch, N steps, H hidden, S size of the sequence latent, M mixture co
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -72,6 +74,19 @@ class SequenceLatent(nn.Module):
         flow = self.flow.given(None) if self.flow else None
         mean = self.component_mean.expand(shape)
         return Mixture(self.gate(sentence).float(), mean, log_variance.expand(shape), flow)
+
+    def log_prior(self, u: Tensor, sentence: Tensor) -> Tensor:
+        """Log P(u | text), (B,), for u (B, S) and pooled sentences (B, text_size).
+
+        The same as by `prior`; as all sentences share the components, matrix products do, and thousands are affordable.
+        """
+        base, log_volume = self.flow.given(None).to_base(u) if self.flow else (u, u.new_zeros(len(u)))
+        log_variance = self.component_log_variance.clamp(*LOG_VARIANCE_LIMITS)
+        precision = torch.exp(-log_variance)  # (M, S)
+        weighted = self.component_mean * precision
+        deviation = base**2 @ precision.T - 2 * base @ weighted.T + (self.component_mean * weighted).sum(-1)
+        log_normal = -0.5 * (deviation + (log_variance + math.log(2 * math.pi)).sum(-1))
+        return torch.logsumexp(torch.log_softmax(self.gate(sentence).float(), -1) + log_normal, -1) + log_volume
 
 
 def part_weights(step_mask: Tensor, parts: int) -> Tensor:
