@@ -9,6 +9,7 @@ import sqlite3
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from cteg.errors import InputError, StudyError
 from cteg.settings import Settings
@@ -115,10 +116,30 @@ def test_files_of_earlier_versions_are_taken_and_those_of_later_ones_named(seale
     lose_disk(sealed)
     assert sealed.store.events() == [old]
     assert "knows no column 'mood' of clips" in caplog.text
+    later.write_text(later.read_text().replace("clips", "moods"))
+    rewrite(later, lambda name, row: row.pop("mood", None))
     rewrite(earlier, lambda name, row: row.pop("seed", None))
     lose_disk(sealed)
     assert sealed.store.events() == []
     assert "lacks the column 'seed' of clips" in caplog.text
+    assert "knows no table 'moods'" in caplog.text
+    assert event_log._default(models.study_trials.c.expected) is None
+
+
+def test_a_rating_that_keeps_colliding_is_not_saved(sealed, monkeypatch):
+    (token,) = sealed.store.register(RATER, [clip()])
+    tries = []
+
+    def collide(*_):
+        tries.append(1)
+        raise IntegrityError("", {}, Exception())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_append", collide)
+        with pytest.raises(StudyError, match="Not saved"):
+            sealed.store.rate(token, RATER, 3)
+    assert len(tries) == 3
+    sealed.store.rate(token, RATER, 3)
 
 
 def test_of_two_files_for_one_vote_the_later_counts(sealed, monkeypatch):

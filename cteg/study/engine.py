@@ -130,7 +130,8 @@ class Engine:
     def clip(self, rater: str, token: str, number: int) -> bytes:
         """Return a clip of a page for the player, see `StimulusSet.payloads`."""
         trial = self._open_trial(rater, token)
-        return self._stimuli.payloads[trial.clips[_clip_number(number, trial)]]
+        clip = trial.clips[_clip_number(number, trial)]
+        return self._stimuli.payloads[clip]
 
     def report(self, rater: str, token: str, events: Sequence[Mapping[str, Any]]) -> Page:
         """Append what happened on a page: `{"kind": one of REPORTED, "clip": number}`.

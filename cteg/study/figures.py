@@ -87,15 +87,16 @@ def strengths(ranking: Ranking, title: str) -> str:
     """Draw log strengths with their intervals, strongest on top; SVG."""
     figure = _figure(6.4, 1.1 + 0.36 * len(ranking.conditions))
     axes = figure.add_subplot()
-    for row, (name, strength) in enumerate(zip(ranking.conditions, ranking.strengths, strict=True)):
+    for row, strength in enumerate(ranking.strengths):
         if strength.value is None:
             continue
         if strength.low is not None and strength.high is not None:
             axes.plot([strength.low, strength.high], [row, row], color=POINT, linewidth=2, solid_capstyle="round")
         axes.plot(strength.value, row, "o", color=POINT, markersize=6)
-        axes.text(1.02, row, name, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=INK)
     axes.axvline(0, color=PALE, linewidth=0.8)
-    axes.set(ylim=(len(ranking.conditions) - 0.5, -0.5), yticks=[], xlabel="log strength, 0 = average", title=title)
+    axes.set(ylim=(len(ranking.conditions) - 0.5, -0.5), xlabel="log strength, 0 = average", title=title)
+    axes.set_yticks(range(len(ranking.conditions)), ranking.conditions)
+    axes.tick_params(axis="y", length=0, colors=INK)
     axes.grid(axis="x", color=GREY)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

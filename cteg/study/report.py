@@ -20,7 +20,8 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem}
 table{border-collapse:collapse;margin:.8rem 0;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid #d9dee3}
 .pilot{background:#fff3c4;padding:.6rem .9rem;border-radius:.3rem}.quiet{color:#52606d}
-svg{max-width:100%;height:auto}figure{margin:1rem 0}
+svg{max-width:100%;height:auto}figure{margin:1rem 0}figcaption{color:#52606d;font-size:.92rem}
+@media print{h2,figure,tr{break-inside:avoid;break-after:auto}h2{break-after:avoid}}
 """
 NUMBERS = {"fit": "fit", "natural": "naturalness", "variety": "variety"}
 
@@ -111,7 +112,8 @@ def _ranking(name: str, after: Results, before: Results) -> str:
     ]
     head = ["rank", "condition", "log strength", "before exclusions", "answers"]
     note = f"<p>{escape(ranking.reason)}.</p>" if ranking.reason else ""
-    picture = f"<figure>{figures.strengths(ranking, NUMBERS[name])}</figure>"
+    told = "Log strengths with 95 % intervals over raters; a difference of 1 wins 73 % of decided answers."
+    picture = _figure(figures.strengths(ranking, NUMBERS[name]), told)
     return heading + sizes + note + _table(head, rows) + picture
 
 
@@ -128,10 +130,10 @@ def _scale(after: Results, before: Results) -> str:
         [[name, mean.text(), before.means[name].text(), mean.n] for name, mean in after.means.items()],
     )
     rows = [
-        [f"{c.first} minus {c.second}", c.difference.text(), _p(c.difference), c.difference.n, c.difference.reason]
+        [f"{c.first} minus {c.second}", c.difference.text(), _p(c.difference) or c.difference.reason, c.difference.n]
         for c in after.contrasts
     ]
-    head = ["difference", "mean", "p (Wilcoxon, Holm)", "raters", ""]
+    head = ["difference", "mean", "p (Wilcoxon, Holm)", "raters"]
     return f"<h2>{escape(QUESTIONS['score'])}</h2>{means}{_table(head, rows)}"
 
 
@@ -139,7 +141,15 @@ def _figures(after: Results) -> str:
     consistency = figures.heat_map(after.consistency, 1, 5, "mean consistency, 1 to 5")
     preferred = figures.heat_map(after.preferred, 0, 1, "share of comparisons of fit won", digits=2)
     note = f"<p class=quiet>Cells behind which fewer than {FEWEST_PEOPLE} people stand are left empty.</p>"
-    return f"<h2>By feeling</h2>{note}<figure>{consistency}</figure><figure>{preferred}</figure>"
+    figure_4 = (
+        "Mean score of every condition for every feeling, n ratings: Figure 4 of Xu et al. (2025) with this data."
+    )
+    won = "Share of comparisons on fit that were won, ties as half, n comparisons."
+    return f"<h2>By feeling</h2>{note}{_figure(consistency, figure_4)}{_figure(preferred, won)}"
+
+
+def _figure(picture: str, told: str) -> str:
+    return f"<figure>{picture}<figcaption>{escape(told)}</figcaption></figure>"
 
 
 def _checks(results: Results) -> dict[str, Measured]:
