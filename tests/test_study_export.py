@@ -226,7 +226,7 @@ def test_the_commands_do_what_they_say(environment):
     study = StimulusSet.load(folder).study
     assert Ballot(Store(Settings.from_environment()), study).flags() == {pseudonym(RATER): "a test"}
     assert run("snapshot", environment / "copy.sqlite3").exit_code == 0
-    assert run("forget", RATER).output == "2 answers deleted\n"
+    assert run("forget", RATER).output == "3 answers deleted\n"  # a vote, a rating, a choice
 
 
 def test_bad_input_is_one_sentence_and_exit_code_2(environment):
