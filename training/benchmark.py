@@ -1,7 +1,7 @@
 """How fast and how large: `python -m training.benchmark`.
 
 Starts the app as a user would, drives it in headless Chromium (software rendering where there is no GPU) and prints a
-table; `--out` writes it as JSON with the machine's description, `--figures` writes screenshots of the page.
+table; `--out` writes it as JSON with the machine's description.
 """
 
 from __future__ import annotations
@@ -58,6 +58,24 @@ WATCH = """
 })
 """
 """Milliseconds from pressing Generate until the faces have moved on from their first frame."""
+
+PACE = """
+() => new Promise((resolve) => {
+  const player = document.querySelector('.cteg-player');
+  const { stage } = player.parentElement.cteg;
+  const drawn = stage.framesDrawn, began = performance.now();
+  setTimeout(() => {
+    const pace = (1000 * (stage.framesDrawn - drawn)) / (performance.now() - began);
+    const coefficients = new Float32Array(53), posed = performance.now();
+    for (let frame = 0; frame < 20; frame++) {
+      stage.clips[0].sample(coefficients, frame);
+      stage.rig.pose(coefficients);
+    }
+    resolve([pace, (performance.now() - posed) / 20]);
+  }, 5000);
+})
+"""
+"""Frames a second over five seconds, and milliseconds to work out one face."""
 
 
 def median_seconds(action: Callable[[], Any]) -> float:
@@ -231,29 +249,26 @@ def measure_page(app: App, browser: Any) -> dict[str, float]:
     return figures
 
 
-def draw_page(app: App, browser: Any, folder: Path) -> None:
-    """Write screenshots of the page with results, light and dark."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for scheme, feeling in (("light", "joy"), ("dark", "fear")):
-        page = browser.new_page(
-            viewport={"width": 1240, "height": 1000}, color_scheme=scheme, reduced_motion="reduce"
-        )  # with reduced motion the player rests on a telling frame instead of playing
+def measure_player(app: App, browser: Any) -> dict[str, float]:
+    """Frames a second that the player draws, and what one of its faces costs, at the page's usual size."""
+    figures = {}
+    for samples in (1, 4, 8):
+        page = browser.new_page(viewport={"width": 1240, "height": 1000})
         page.goto(app.url)
         page.wait_for_selector(f'{PLAYER}[data-state="empty"]')
-        page.get_by_role("button", name=feeling, exact=True).click()
-        page.wait_for_function(
-            f"document.querySelector('#cteg-text textarea').value === {json.dumps(EXAMPLES[feeling])}"
-        )
-        page.click("#cteg-generate")
+        page.fill("#cteg-samples input[type=number]", str(samples))
+        page.fill("#cteg-text textarea", EXAMPLES["joy"])
+        page.press("#cteg-text textarea", "Enter")
         page.wait_for_selector(f'{PLAYER}[data-state="ready"]')
-        page.wait_for_function(f"Number(document.querySelector('{PLAYER}').dataset.frame) > 0")
-        page.evaluate("document.activeElement.blur()")
-        page.screenshot(path=folder / f"page_{scheme}.png", full_page=True)
+        page.wait_for_timeout(3000)  # until the player has found the sharpness that this computer can draw
+        figures[f"frames a second, {samples} faces"], posing = page.evaluate(PACE)
         page.close()
+    figures["posing a face (ms)"] = posing
+    return figures
 
 
-def measure_app(chromium: Path, figures: Path | None) -> dict[str, float]:
-    """Start the app and use it; draws the page into `figures`."""
+def measure_app(chromium: Path) -> dict[str, float]:
+    """Start the app and use it."""
     from playwright.sync_api import sync_playwright
 
     found: dict[str, float] = {}
@@ -263,9 +278,7 @@ def measure_app(chromium: Path, figures: Path | None) -> dict[str, float]:
         try:
             found["app start to first page (s)"] = app.seconds_to_page
             found["app start to model ready (s)"] = app.seconds_to_model
-            found |= measure_page(app, browser)
-            if figures:
-                draw_page(app, browser, figures)
+            found |= measure_page(app, browser) | measure_player(app, browser)
         finally:
             browser.close()
             app.stop()
@@ -275,7 +288,6 @@ def measure_app(chromium: Path, figures: Path | None) -> dict[str, float]:
 @plain_errors
 def main(
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
-    figures: Annotated[Path | None, typer.Option(help="folder for screenshots of the page")] = None,
     chromium: Annotated[Path, typer.Option(help="the browser")] = Path("/usr/bin/chromium"),
     is_decoding_only: Annotated[
         bool, typer.Option("--decoding-only", help="only decoding at the paper's size, no browser needed")
@@ -286,7 +298,7 @@ def main(
         raise InputError(f"There is no browser at {chromium}.")
     found = measure_decoding()
     if not is_decoding_only:
-        found |= measure_generator() | measure_app(chromium, figures)
+        found |= measure_generator() | measure_app(chromium)
     machine = (
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
     )
