@@ -8,10 +8,20 @@ from cteg.study.ballot import read_votes
 from cteg.study.database import utc_now
 from tests.conftest import free_port
 from tests.study_app import StudyApp, make_set
+from tests.test_accessibility import AXE
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120_000
 LOADED = '.cteg-study[data-state="ready"][data-loaded="true"]'
+
+
+def violations(tab) -> list[str]:
+    """What axe-core finds wrong with the page that is shown; nothing where it is not installed."""
+    if not AXE.exists():
+        return []
+    tab.evaluate(AXE.read_text())
+    found = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    return [f"{v['impact']} {v['id']}: {[node['html'][:120] for node in v['nodes']]}" for v in found]
 
 
 def test_a_rater_goes_through_the_study(browser, tmp_path):
@@ -23,7 +33,9 @@ def test_a_rater_goes_through_the_study(browser, tmp_path):
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     try:
         tab.goto(f"{app.url}study")
-        tab.click(".cteg-study[data-state='consent'] .big")
+        tab.wait_for_selector(".cteg-study[data-state='consent']")
+        assert violations(tab) == []
+        tab.click(".cteg-study .text .big")
         tab.wait_for_selector(LOADED)
         sentence = tab.inner_text(".sentence")
         assert tab.inner_text(".place") == "Practice · 1 of 29"
@@ -43,11 +55,15 @@ def test_a_rater_goes_through_the_study(browser, tmp_path):
         tab.wait_for_selector("fieldset:nth-child(1) label:nth-child(1) :checked", state="attached")
         tab.wait_for_timeout(300)
 
-        tab.reload()
+        assert violations(tab) == []
+
+        tab.goto(f"{app.url}study?__theme=dark")
         tab.wait_for_selector(LOADED)
         tab.wait_for_selector(".next:enabled")
         assert tab.inner_text(".sentence") == sentence
         assert tab.locator("fieldset:nth-child(2) label:nth-child(3) :checked").count() == 1
+
+        assert violations(tab) == []
 
         app.close()
         tab.keyboard.press("Enter")

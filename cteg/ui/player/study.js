@@ -222,7 +222,7 @@ export class Study {
     this.bar.setAttribute("aria-valuemin", "0");
     this.place = element("p", { class: "place" });
     this.notice = element("p", { class: "notice", role: "status", hidden: true });
-    this.headline = element("h2", { class: "sentence", tabIndex: -1 });
+    this.headline = element("h1", { class: "sentence", tabIndex: -1 });
     this.told = element("p", { class: "told", role: "status", hidden: true });
     this.text = element("div", { class: "text" });
     this.play = element("button", { type: "button", class: "big play", onclick: () => this.#toggle() });
