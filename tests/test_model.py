@@ -115,6 +115,9 @@ def test_text_and_latent_matter():
     base = run(model, frames, valid, text, mask).frames
     assert not torch.allclose(base, run(model, frames, valid, text + 1, mask).frames, atol=1e-3)
     assert not torch.allclose(base, run(model, frames, valid, text, mask, seed=4).frames, atol=1e-3)
+    model = small_model(sequence_latent_size=0)  # so that what differs can only be the latents of the steps
+    one, other = (run(model, frames, valid, text, mask, seed=seed).frames for seed in (3, 4))
+    assert not torch.allclose(one, other, atol=1e-3)
 
 
 def test_folded_expression_attention_equals_the_plain_computation():

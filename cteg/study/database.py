@@ -28,7 +28,10 @@ from cteg.study.event_log import EventLog
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
-"""How long a writer waits for another one before it gives up."""
+"""How long a writer waits for another process before it gives up."""
+
+MOST_WAITING_SECONDS = 30
+"""How long it waits for its turn among the writers of this process."""
 
 SQLITE_DAMAGE = ("file is not a database", "malformed", "disk image", "file is encrypted")
 PREPARE_LOCK = 0x43544547
@@ -62,6 +65,7 @@ class Database:
         self._engine: sa.Engine | None = None
         self._refusal: str | None = None
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
 
     def now(self) -> str:
         """Return the present time as it is stored."""
@@ -71,13 +75,27 @@ class Database:
     def begin(self, refusal: str) -> Iterator[sa.Connection]:
         """Open a transaction; turn any failure of the database into a `StudyError` with the sentence `refusal`."""
         try:
-            with self._connected().begin() as connection:
+            engine = self._connected()
+            with self._turn(engine, refusal), engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
         except (SQLAlchemyError, OSError) as error:
             logger.error("ratings database: %s", error)
             raise StudyError(refusal) from error
+
+    @contextmanager
+    def _turn(self, engine: sa.Engine, refusal: str) -> Iterator[None]:
+        """Let one thread at a time write to SQLite, whose own waiting is by chance: one of many could wait too long."""
+        if engine.dialect.name != "sqlite":
+            yield
+            return
+        if not self._writing.acquire(timeout=MOST_WAITING_SECONDS):
+            raise StudyError(refusal)
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def seal(self, rater: str, rows: list[tuple[sa.Table, dict]]) -> None:
         """Write rows to the event log, if there is one; called before the transaction that holds them commits.

@@ -14,6 +14,6 @@ MODEL = dataclasses.replace(TINY.model, dropout=0.0, text_size=TEXT_SIZE)
 CONFIGS["tiny"] = dataclasses.replace(TINY, model=MODEL, batch=6, steps=12, warmup=2)
 
 if __name__ == "__main__":
-    state = PartialState()
+    state = PartialState(cpu=True)
     typer.echo(f"process {state.process_index} of {state.num_processes} processes")
     typer.run(train.main)

@@ -52,6 +52,7 @@ def many_vote(app: AppProcess, users: int, votes: int) -> None:
                 event, score = secrets.token_hex(16), 1 + number % 5
                 with timed(times):
                     reply = vote(client, token, rater, score, event)
+                assert reply.status_code == 200, reply.text
                 assert reply.json()["data"][0] == {"rating": event, "sequence": 1, "score": score}
                 given.append((event, rater, score))
         return given

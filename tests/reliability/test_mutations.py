@@ -88,8 +88,8 @@ MUTATIONS = {
     ),
     "a vote is acknowledged and lost": Mutation(
         "cteg/study/store.py",
-        "connection.execute(table.insert(), row)\n        self.database.seal(event",
-        "self.database.seal(event",
+        "connection.execute(table.insert(), row)\n        return row, True",
+        "return row, True",
         "tests/test_store.py",
     ),
     "votes are never committed": Mutation(
@@ -106,7 +106,7 @@ MUTATIONS = {
     ),
     "a vote of the study is lost": Mutation(
         "cteg/study/ballot.py",
-        "connection.execute(models.study_votes.insert(), row)",
+        "connection.execute(VOTES.insert(), row)",
         "pass",
         "tests/test_study_engine.py",
     ),
