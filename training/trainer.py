@@ -1,7 +1,8 @@
 """One training run of CTEG: model, running average, optimiser, data, and a step.
 
 Under `accelerate launch` every process builds the same batches and draws the same noise, and trains on its own rows of
-them: the curve is that of one process, but for the dropout and for the order of sums.
+them; their losses are weighed so that the mean over processes is the loss of the whole batch. The curve is that of one
+process, but for the dropout and for the order of sums.
 """
 
 from __future__ import annotations
@@ -128,7 +129,10 @@ class Trainer:
     # -- one step --------------------------------------------------------------------------------------------------
 
     def losses(self, batch: Batch, rng: np.random.Generator) -> Losses:
-        """Teacher-forced losses of this process's rows, with dropout, lost texts and input noise."""
+        """Teacher-forced losses of this process's rows, with dropout, lost texts and input noise.
+
+        Their mean over processes is that of all rows.
+        """
         config, rows = self.config.model, len(batch.frames)
         own = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         without_text = torch.from_numpy(rng.random(rows) < self.config.text_dropout)[own].to(self.device)
@@ -138,14 +142,25 @@ class Trainer:
         if self.config.input_noise > 0:
             level = self.config.input_noise * (1 - self.step / self.config.steps)
             offset = level * torch.randn(rows, steps, D, device=self.device)[own]
-        batch = batch[own]
+        whole, batch = batch, batch[own]
         text = torch.where(without_text[:, None, None], self.model.null_text, batch.text)
         with self.accelerator.autocast():
             prediction = self.wrapped(batch.frames, batch.valid, text, batch.text_mask, noise, offset)
         growth = min(1.0, (self.step + 1) / max(self.config.kl_warmup, 1))
         weights = self.config.loss_weights
         weights = dataclasses.replace(weights, kl=growth * weights.kl, sequence_kl=growth * weights.sequence_kl)
-        return compute_losses(config, weights, prediction, self.model.scale(batch.frames), batch.valid)
+        losses = compute_losses(config, weights, prediction, self.model.scale(batch.frames), batch.valid)
+        return losses if self.accelerator.num_processes == 1 else self.weigh(losses, batch, whole)
+
+    def weigh(self, losses: Losses, own: Batch, whole: Batch) -> Losses:
+        """Weigh means over this process's frames and clips by its share of the batch's."""
+        processes = self.accelerator.num_processes
+        per_frame = processes * own.valid.sum() / whole.valid.sum()
+        per_clip = processes * len(own.valid) / len(whole.valid)
+        stop, its_weight = per_clip * losses.stop, self.config.loss_weights.stop
+        weighed = {name: per_frame * value for name, value in vars(losses).items()} | {"stop": stop}
+        total = per_frame * (losses.total - its_weight * losses.stop) + its_weight * stop
+        return Losses(**weighed | {"total": total})
 
     def advance(self, batch: Batch, rng: np.random.Generator) -> Losses:
         """One optimiser step."""
@@ -162,6 +177,10 @@ class Trainer:
         with torch.no_grad():
             for mean, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 mean.lerp_(new, 1 - decay)
+        if self.accelerator.num_processes > 1:  # for the log: the loss of all rows
+            names, values = zip(*vars(losses).items(), strict=True)
+            means = self.accelerator.reduce(torch.stack([value.detach() for value in values]), "mean")
+            losses = Losses(**dict(zip(names, means, strict=True)))
         return losses
 
     @torch.no_grad()
