@@ -55,10 +55,10 @@ def main() -> int:
             study=open_study(settings, store),
             sync=open_sync(settings, store),
         )
+        serve(services)
     except CtegError as error:
         print(error, file=sys.stderr)
         return 2
-    serve(services)
     return 0
 
 

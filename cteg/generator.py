@@ -38,6 +38,12 @@ class Generator:
         """Coefficient space of the clips."""
         return self.model.config.space if self.flame_map is None else "open"
 
+    def to(self, device: str | torch.device) -> Generator:
+        """Move model and text encoder to a device, and return this generator."""
+        self.model.to(device)
+        self.encoder.to(device)
+        return self
+
     def generate(
         self,
         text: str,

@@ -33,6 +33,8 @@ class Settings:
         study: Folder of the stimuli of a blind study (`python -m cteg study stimuli`); None for no study.
         study_only: Whether the app shows the study alone; no model is loaded then.
         study_contact: Whom raters of the study can ask, in words; None for nobody.
+        mcp: Whether the app is an MCP server, too.
+        is_space: Whether this runs on Hugging Face Spaces, which sets `SPACE_ID`.
     """
 
     weights: str | None = None
@@ -46,6 +48,8 @@ class Settings:
     study: Path | None = None
     study_only: bool = False
     study_contact: str | None = None
+    mcp: bool = False
+    is_space: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -72,6 +76,8 @@ class Settings:
             study=Path(study).expanduser().absolute() if study else None,
             study_only=value("CTEG_STUDY_ONLY") == "1",
             study_contact=value("CTEG_STUDY_CONTACT"),
+            mcp=value("CTEG_MCP") == "1",
+            is_space=value("SPACE_ID") is not None,
         )
 
     @property

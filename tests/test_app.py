@@ -343,7 +343,7 @@ def test_without_a_store_faces_still_play(tmp_path, rater):
 
 def test_health(app):
     health = httpx.get(f"{app.url}health").json()
-    assert health == {"status": "ok", "model": "ready", "store": "ok", "notice": "", "version": "test"}
+    assert health == {"status": "ok", "model": "ready", "store": "ok", "notice": "", "version": "test", "waiting": 0}
 
 
 def offer(app: RunningApp) -> dict:

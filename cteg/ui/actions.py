@@ -29,6 +29,7 @@ from cteg.study.store import check_identifier
 from cteg.ui.insights import Explainer, Insights
 from cteg.ui.services import Services, weights_folder
 from cteg.ui.take_away import RecentRuns, TakeAway
+from cteg.ui.zero_gpu import performer
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Actions:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._perform = performer(services)
         self._runs = RecentRuns()
         self._take_away = TakeAway(self._runs, services.rig_path)
         self._explainer = Explainer(weights_folder(services.settings) / "motion_classifier.safetensors")
@@ -104,7 +106,7 @@ class Actions:
             (`cteg.layout.COEFFICIENT_NAMES`), exactly the float32 values of the model.
         """
         text, settings = _checked(text, samples, temperature, seed, guidance)
-        clips = self._services.generator.get().generate(text, **settings)
+        *_, clips = self._perform(text, settings)
         return {
             **_shared(clips),
             "clips": [
@@ -129,7 +131,7 @@ class Actions:
         text, settings = _checked(text, samples, temperature, seed, guidance)
         parts, ends = split_sentences(text), []
         run, told = self._runs.new(), 0.0
-        for clips in self._services.generator.get().stream(text, **settings):
+        for clips in self._perform(text, settings):
             ends.append([len(clip) for clip in clips])
             self._runs.keep(run, clips)
             if len(ends) < len(parts) and time.monotonic() - told > NEWS_EVERY:

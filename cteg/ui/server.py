@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import signal
 import threading
+import time
 from typing import Any
 
 import gradio as gr
@@ -13,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
+from cteg.errors import InputError
 from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
 from cteg.ui.gate import Gate
@@ -23,6 +26,9 @@ from cteg.ui.study_page import PATH
 from cteg.ui.theme import make_theme
 
 logger = logging.getLogger(__name__)
+
+STOP_WITHIN = 8.5
+"""Seconds for finishing what is under way and sending what is left; who asks a program to end kills it after ten."""
 
 STYLESHEETS = (
     "page.css",
@@ -42,13 +48,19 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
     Args:
         services: What the app works with.
         options: Further options of Gradio's `launch`, such as the port.
+
+    Raises:
+        InputError: The settings ask for an MCP server, and the package that it needs is missing.
     """
+    if services.settings.mcp and importlib.util.find_spec("mcp") is None:
+        raise InputError("CTEG_MCP=1 needs one more package: pip install 'gradio[mcp]'.")
     assets = Assets(services.rig_path)
     actions = Actions(services)
     blocks = build_app(services, assets)
 
     def health(_: Request) -> JSONResponse:
-        return JSONResponse(actions.health(), headers={"Cache-Control": "no-store"})
+        waiting = len(blocks._queue)  # Gradio tells it to nobody who does not wait
+        return JSONResponse({**actions.health(), "waiting": waiting}, headers={"Cache-Control": "no-store"})
 
     routes = [Route("/health", health), assets.route()]
     if services.study is not None:
@@ -68,7 +80,7 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
         share=False,
         enable_monitoring=False,
         ssr_mode=False,
-        mcp_server=False,
+        mcp_server=services.settings.mcp,
         max_file_size=1,  # nothing here takes files
         blocked_paths=[str(folder) for folder in closed if folder is not None],
         app_kwargs={"routes": routes, "middleware": [Middleware(Gate)]},
@@ -88,7 +100,8 @@ def serve(services: Services) -> None:
     blocks = launch(services)
     stop.wait()
     logger.info("stopping")
-    blocks.close(verbose=False)
+    deadline = time.monotonic() + STOP_WITHIN
+    blocks.close(verbose=False)  # waits up to five seconds for what is under way
     if services.sync is not None:
-        services.sync.stop()
+        services.sync.stop(max(1.0, deadline - time.monotonic()))
     services.store.close()

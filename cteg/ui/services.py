@@ -39,6 +39,10 @@ class Generator(Protocol):
         """Yield the clips as far as they are, once for every part of the text."""
         ...
 
+    def to(self, device: str) -> Generator:
+        """Move to a device."""
+        ...
+
     def read_feelings(self, text: str) -> dict[str, float]:
         """Return the feelings that the text encoder reads in a sentence, label -> probability; empty if it cannot."""
         ...
