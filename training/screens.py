@@ -137,7 +137,7 @@ def draw_readme(browser: Any, app: App, out: Path, text: str) -> None:
     rest = [1000 * EVERY // 25] * (len(frames) - 1) + [900]
     path = out / "faces.webp"
     frames[0].save(
-        path, save_all=True, append_images=frames[1:], duration=rest, loop=0, quality=72, method=6, minimize_size=True
+        path, save_all=True, append_images=frames[1:], duration=rest, loop=0, quality=84, method=6, minimize_size=True
     )
     page.close()
     typer.echo(f"{path}: {len(frames)} frames, {path.stat().st_size / 1e6:.2f} MB")
@@ -148,7 +148,7 @@ def film(page: Any) -> Iterator[Image.Image]:
     page.evaluate("document.activeElement?.blur()")
     top = page.evaluate("document.querySelector('.sentence').getBoundingClientRect().top + scrollY")
     bottom = page.evaluate("document.querySelector('.window').getBoundingClientRect().bottom + scrollY")
-    clip = {"x": 0, "y": top, "width": 1000, "height": bottom - top + 18}
+    clip = {"x": 0, "y": top, "width": 1000, "height": bottom - top + 8}
     last = page.evaluate(f"{HOST}.clock.frames") - 1
     for frame in range(0, last + 1, EVERY):
         page.evaluate(f"{HOST}.setFrame({frame})")
