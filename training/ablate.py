@@ -5,8 +5,8 @@ Variants that change only how clips are drawn use the weights of the base. A sto
 was not finished. Writes `ablations.md`, `ablations.json` and plots under `figures/` to the folder `--out`.
 
 All are judged on the dev split, by the figures of `training.evaluate`: choices are made here, and the test split is for
-what was chosen. The sequence prior is not fitted once more (`training.refit_prior`), so figures are below those of the
-shipped weights.
+what was chosen. The sequence prior is fitted once more, as for the shipped weights (`training.refit_prior`), on
+`REFIT_CLIPS` performances.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cteg.baselines.decoder import CTEGSystem
 from cteg.checkpoint import load_pretrained
 from cteg.errors import InputError
 from cteg.model.cteg import CTEG
-from training.common import plain_errors
+from training.common import plain_errors, seed_everything
 from training.configs import TrainConfig, get_config
 from training.data import TextStates, cached_text_states
 from training.evaluation import plots, report
@@ -35,10 +35,14 @@ from training.evaluation.comparison import Comparison, Row, latent_clusters
 from training.evaluation.estimates import DRAWS
 from training.evaluation.setting import describe_corpus, describe_run
 from training.judge import Judge
+from training.refit_prior import EPOCHS, fit, read_posteriors
 from training.performance.store import Performances, load_performances
 from training.train import run
 from training.trainer import Trainer, coefficient_scale
 from training.variants import BASE, VARIANTS, WITHOUT_GUIDED, Variant
+
+REFIT_CLIPS = 20_000
+"""Training performances that the sequence prior is fitted on."""
 
 CURVES = {BASE: "with", WITHOUT_GUIDED: "without"}
 """Variants whose divergence is drawn."""
@@ -71,10 +75,11 @@ COLUMNS: tuple[tuple[str, tuple[report.Column, ...]], ...] = (
 )
 
 
-def shortened(base: TrainConfig, steps: int) -> TrainConfig:
+def shortened(base: TrainConfig, steps: int, batch: int) -> TrainConfig:
     """The base configuration for `steps` steps: shorter warm-ups, and no early stop, so that all train alike."""
     return dataclasses.replace(
         base,
+        batch=batch,
         steps=steps,
         warmup=min(base.warmup, max(steps // 10, 1)),
         kl_warmup=min(base.kl_warmup, steps // 4),
@@ -121,7 +126,20 @@ class Workshop:
             trainer = Trainer(config, *self.train, self.seed, self.limit)
             log_every = max(config.steps // 50, 1)
             run(trainer, self.dev, None, self.encoder, folder, log_every, judge_every=config.steps)
-        return load_pretrained(folder / "weights")[0]
+        return self.refitted(load_pretrained(folder / "weights")[0])
+
+    def refitted(self, model: CTEG) -> CTEG:
+        """The model with its sequence prior, if it has one, fitted once more."""
+        if not model.config.sequence_latent_size:
+            return model
+        rng = seed_everything(self.seed)
+        read = [
+            read_posteriors(model, *split, rng.permutation(len(split[0]))[:count])
+            for split, count in ((self.train, self.limit or REFIT_CLIPS), (self.dev, REFIT_CLIPS // 10))
+        ]
+        model.sequence_latent.requires_grad_(True)
+        fit(model.sequence_latent, *read, model.null_text.detach(), EPOCHS)
+        return model.requires_grad_(False).eval()
 
     def judged(self, name: str, variant: Variant) -> dict[str, Any]:
         """Everything that the report says of a variant; made now if it is not there.
@@ -178,7 +196,8 @@ def render(results: Mapping[str, Any]) -> str:
     parts = [
         "# Ablations\n",
         report.header(results),
-        f"Configuration `{results['config']}` with one change each, {results['steps']} steps, one run each: "
+        f"Configuration `{results['config']}` with one change each, {results['steps']} steps of {results['batch']} "
+        "clips, one run each: "
         "differences between runs of the same variant are not in the intervals. "
         f"{results['sentences']} sentences of the dev split, {results['samples']} samples each, temperature 1. What is "
         "measured is explained in [results.md](results.md).\n",
@@ -216,6 +235,7 @@ def main(
     out: Annotated[Path, typer.Option(help="folder for ablations.md, ablations.json and figures/")],
     config: Annotated[str, typer.Option(help="base configuration")] = "small",
     steps: Annotated[int, typer.Option(help="training steps of every variant")] = 2000,
+    batch: Annotated[int, typer.Option(help="clips per training step; 0: the configuration's")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="only these variants")] = None,
     limit: Annotated[int, typer.Option(help="use only this many performances (smoke run)")] = 0,
     per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 12,
@@ -235,7 +255,7 @@ def main(
     train, dev = ((data, cached_text_states(data.texts, encoder, performances)) for data in splits)
     judge = Judge.choose(*dev, classifier, per_group, seed)
     chosen = np.random.default_rng(seed).permutation(len(dev[0]))[: len(judge.sentences)]
-    base = shortened(get_config(config), steps)
+    base = shortened(get_config(config), steps, batch or get_config(config).batch)
     scale = coefficient_scale(train[0].frames, base.smallest_scale).numpy()
     comparison = Comparison(judge, [dev[0].clip(int(i)) for i in chosen], scale, seed, draws)
     workshop = Workshop(base, train, dev, comparison, encoder, runs, samples, seed, limit)
@@ -249,6 +269,7 @@ def main(
         "draws": len(comparison.counts),
         "config": config,
         "steps": steps,
+        "batch": base.batch,
         "sentences": len(judge.sentences),
         "samples": samples,
         "reference": comparison.systems[report.REFERENCE],

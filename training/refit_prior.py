@@ -28,6 +28,9 @@ from training.common import plain_errors, seed_everything
 from training.data import TextStates, cached_text_states, pad_clips
 from training.performance.store import Performances, load_performances
 
+EPOCHS = 6
+"""Passes over the latents that were read."""
+
 TEXT_DROPOUT = 0.1
 """Share of clips fitted without their sentence, which keeps unconditional sampling and guidance honest."""
 
@@ -126,7 +129,7 @@ def main(
     name: Annotated[str, typer.Option(help="name of the weights")] = "cteg-open",
     clips: Annotated[int, typer.Option(help="training performances to use; 0: all")] = 0,
     components: Annotated[int, typer.Option(help="size of the repertoire; 0: as it is")] = 0,
-    epochs: int = 6,
+    epochs: int = EPOCHS,
     seed: int = 0,
 ) -> None:
     """Refit the prior of a trained model and write the result."""
