@@ -1,4 +1,4 @@
-"""The command line: `python -m cteg generate|render|heads|feelings`.
+"""The command line: `python -m cteg generate|render|heads|feelings|space`, and `study` with commands of its own.
 
 Exit code 0 on success, 2 with one clear sentence on standard error for input that cannot be used.
 """
@@ -160,5 +160,29 @@ def feelings(
         found = load(weights or Settings.from_environment().weights).read_feelings(text)
         for label, probability in list(found.items())[:8]:
             typer.echo(f"{label:15} {probability:.2f}")
+    except CtegError as error:
+        raise _fail(error) from error
+
+
+@app.command()
+def space(
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub; made if it does not exist")],
+    private: Annotated[bool, typer.Option("--private", help="only you may see it")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list what would be uploaded, and send nothing")] = False,
+) -> None:
+    """Upload this app as a Hugging Face Space, or bring one up to date; the token is that of HF_TOKEN."""
+    try:
+        from cteg import __version__
+        from cteg.space import check_repository, plan_space, upload_space
+
+        check_repository(repository)
+        files = plan_space(__version__)
+        if dry_run:
+            for file in files:
+                typer.echo(f"{file.size / 1e3:10,.1f} kB  {file.path}")
+        typer.echo(f"{len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
+        if not dry_run:
+            token = Settings.from_environment().hub_token
+            typer.echo(upload_space(files, repository, token, __version__, private))
     except CtegError as error:
         raise _fail(error) from error

@@ -14,7 +14,8 @@ LEVELS = [
     {"cteg.model", "cteg.text", "cteg.face"},
     {"cteg.checkpoint", "cteg.sampling", "cteg.export"},
     {"cteg.generator", "cteg.study", "cteg.baselines"},
-    {"cteg.cli", "cteg.ui"},
+    {"cteg.ui", "cteg.space", "cteg.site"},
+    {"cteg.cli"},
 ]
 """From the lowest; a module may import from its own part and from lower levels, and from its own level's files."""
 

@@ -35,8 +35,8 @@ from training.evaluation.comparison import Comparison, Row, latent_clusters
 from training.evaluation.estimates import DRAWS
 from training.evaluation.setting import describe_corpus, describe_run
 from training.judge import Judge
-from training.refit_prior import EPOCHS, fit, read_posteriors
 from training.performance.store import Performances, load_performances
+from training.refit_prior import EPOCHS, fit, read_posteriors
 from training.train import run
 from training.trainer import Trainer, coefficient_scale
 from training.variants import BASE, VARIANTS, WITHOUT_GUIDED, Variant
