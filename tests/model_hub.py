@@ -38,6 +38,7 @@ class FakeModelHub:
 
             do_GET = do_POST  # noqa: N815
             do_HEAD = do_POST  # noqa: N815
+            do_PUT = do_POST  # noqa: N815
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
