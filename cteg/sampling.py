@@ -175,8 +175,9 @@ class Opening:
         return model.first_frame.expand(rows, -1) if self.frames is None else self.frames.to(model.first_frame)
 
     def step(self, model: CTEG, rows: int) -> Tensor:
-        """That frame as a whole step (rows, K, 53) in model units, in which rest is zero."""
-        return model.scale(self.frame(model, rows))[:, None].repeat(1, model.config.frames_per_step, 1)
+        """That frame as the model would have written it: a step (rows, K, 53) in its units, in which rest is zero."""
+        written = model.scale(self.frame(model, rows)) / model.config.amplitude
+        return written[:, None].repeat(1, model.config.frames_per_step, 1)
 
 
 REST = Opening()
@@ -271,16 +272,25 @@ def stream(
 def _to_coefficients(
     model: CTEG, output: Tensor, newest: Tensor, noise: Noise, step: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Hidden states (R, 1, H) -> frames (R, K, 53) as coefficients and in model units, inside their range."""
+    """Read hidden states (R, 1, H).
+
+    Returns:
+        Frames (R, K, 53) as coefficients at their amplitude, and as the model wrote them, in its units.
+    """
     if noise.hidden is not None:
         output = output + temperature * model.config.output_noise * noise.hidden[:, step, None]
-    frames = model.unscale(model.to_frames(output, newest[:, None, -1], model.head)[:, 0])
-    if model.config.space == "open":
-        limits = torch.as_tensor(layout.JAW_LIMITS, device=frames.device)
-        expression = frames[..., layout.EXPRESSION].clamp(0, 1)
-        jaw = torch.maximum(torch.minimum(frames[..., layout.JAW], limits[:, 1]), limits[:, 0])
-        frames = torch.cat([expression, jaw], -1)
-    return frames, model.scale(frames)
+    written = _in_range(model, model.unscale(model.to_frames(output, newest[:, None, -1], model.head)[:, 0]))
+    frames = _in_range(model, model.first_frame + model.config.amplitude * (written - model.first_frame))
+    return frames, model.scale(written)
+
+
+def _in_range(model: CTEG, frames: Tensor) -> Tensor:
+    """Limit coefficients (..., 53) to the range of their space."""
+    if model.config.space != "open":
+        return frames
+    limits = torch.as_tensor(layout.JAW_LIMITS, device=frames.device)
+    jaw = torch.maximum(torch.minimum(frames[..., layout.JAW], limits[:, 1]), limits[:, 0])
+    return torch.cat([frames[..., layout.EXPRESSION].clamp(0, 1), jaw], -1)
 
 
 def _cached_steps(

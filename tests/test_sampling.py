@@ -11,7 +11,7 @@ from cteg.metrics import multimodality
 from cteg.model.cteg import TrainingNoise
 from cteg.model.latent import Mixture
 from cteg.model.sequence_latent import pool_text
-from cteg.sampling import ROWS, StopRule, check_settings, draw_noise, sample, stream
+from cteg.sampling import ROWS, Opening, StopRule, check_settings, draw_noise, sample, stream
 from tests.models import sentence, small_model
 
 SEEDS = list(range(7, 7 + ROWS))
@@ -188,3 +188,30 @@ def test_guidance_changes_what_is_performed_and_none_changes_nothing():
 def test_wrong_guidance_is_refused(guidance):
     with pytest.raises(InputError, match="guidance must be a number from 0 to 3"):
         check_settings(4, 1.0, 0, guidance)
+
+
+def test_amplitude_moves_frames_away_from_the_first_and_changes_nothing_else():
+    text, mask = sentence()
+    plain, strong = (sample(small_model(amplitude=amplitude), text, mask, SEEDS, 1.0) for amplitude in (1.0, 1.5))
+    for one, other in zip(plain, strong, strict=True):
+        first = small_model().first_frame
+        stronger = first + 1.5 * (one - first)
+        torch.testing.assert_close(stronger[:, :50].clamp(0, 1), other[:, :50])
+
+
+def test_a_part_goes_on_from_frames_at_their_amplitude():
+    model = small_model(amplitude=1.5)
+    text, mask = sentence()
+    clips = sample(model, text, mask, SEEDS, 0.5)
+    written = Opening.after(clips, 1).step(model, len(SEEDS))
+    last = torch.stack([clip[-1] for clip in clips])
+    torch.testing.assert_close(model.first_frame + 1.5 * (model.unscale(written[:, 0]) - model.first_frame), last)
+
+
+def test_guidance_of_the_weights_adds_to_what_is_asked_for():
+    text, mask = sentence()
+    asked = sample(small_model(), text, mask, SEEDS, 1.0, guidance=2.0)
+    shared = sample(small_model(sequence_guidance=1.5), text, mask, SEEDS, 1.0, guidance=0.5)
+    none = sample(small_model(), text, mask, SEEDS, 1.0)
+    assert all(torch.equal(one, other) for one, other in zip(asked, shared, strict=True))
+    assert not all(torch.equal(one, other) for one, other in zip(asked, none, strict=True))

@@ -1,49 +1,87 @@
-"""Fit how widely step latents are drawn: `python -m training.calibrate --weights DIR --performances DIR ...`.
+"""Fit what is drawn to what is real: `python -m training.calibrate --weights DIR --performances DIR ...`.
 
-A step latent is trained with true frames before it. Drawn frame after frame, small doubts average out and faces move
-less than the reference. One factor on the spread of the step latents (`CTEGConfig.step_spread`; the sequence latent
-keeps its own) makes up for it. It is fitted on held-out sentences so that FgD equals the reference's, unless jerk would
-leave its bound first.
+Three numbers of `CTEGConfig` that training does not see are fitted on held-out sentences, in this order:
+
+- `sequence_guidance`, so that the mix of feelings over a sentence's clips is nearest to its labels;
+- `amplitude`, so that the variance within a frame equals the reference's. What a model is unsure of it averages, and
+  faces come out weak. Speech synthesis knows the same loss and the same cure, as global variance compensation (Toda and
+  Tokuda 2007);
+- `step_spread`, so that FgD equals the reference's, unless jerk would leave its bound first. Drawn frame after frame,
+  small doubts average out and faces move less than they should; only the step latents are spread, the sequence latent
+  keeps its own.
+
+Amplitude and spread depend on each other, and are fitted together.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
+from cteg import metrics
+from cteg.baselines.decoder import CTEGSystem
+from cteg.baselines.system import Frames
 from cteg.checkpoint import load_pretrained, save_pretrained
 from cteg.model.cteg import CTEG
 from training.common import plain_errors
+from training.evaluation.figures import figures
 from training.judge import Judge
 
-RANGE = (1.0, 2.0)
+GUIDANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SPREADS = (0.8, 1.6)
 ROUNDS = 5
-"""Halvings of the range: to 0.03."""
+"""Halvings of the range of spreads: to 0.03."""
 
 MOST_JERK = 1.15
 """Largest jerk, as a ratio to the reference's."""
 
-
-def with_spread(model: CTEG, spread: float) -> CTEG:
-    """Set the spread of the step latents in place and return the model."""
-    model.config = dataclasses.replace(model.config, step_spread=spread)
-    return model
+SAMPLES = 8
+"""Clips per sentence."""
 
 
-def fit_spread(model: CTEG, judge: Judge) -> float:
-    """Return the spread in `RANGE` at which FgD or jerk reaches its bound; both grow with it."""
-    low, high = RANGE
+def draw(model: CTEG, judge: Judge, **changes: float) -> list[list[Frames]]:
+    """Draw clips of a model with other numbers than its own, which it keeps."""
+    own = model.config
+    model.config = dataclasses.replace(own, **changes)
+    clips = CTEGSystem(model, "").generate(judge.sentences, SAMPLES, 1.0, seed=0)
+    model.config = own
+    return clips
+
+
+def fit_guidance(model: CTEG, judge: Judge) -> float:
+    """Return the guidance of `GUIDANCES` with the lowest divergence of mixes from labels."""
+    found, each_once = {}, np.ones(len(judge.sentences))
+    for guidance in GUIDANCES:
+        read = figures(judge, draw(model, judge, sequence_guidance=guidance))
+        found[guidance] = read["calibration"](each_once)
+        typer.echo(f"guidance {guidance:.2f}: calibration {found[guidance]:.3f}, fit {read['fit'](each_once):.3f}")
+    return min(found, key=found.get)
+
+
+def movement(model: CTEG, judge: Judge, spread: float, guidance: float) -> tuple[float, float, float]:
+    """Return the amplitude that a spread needs, and with it FgD and jerk, divided by the reference's."""
+    drawn = draw(model, judge, step_spread=spread, amplitude=1.0, sequence_guidance=guidance)
+    ours, true = ([clip for group in groups for clip in group] for groups in (drawn, judge.references))
+    amplitude = math.sqrt(metrics.variation_within_frame(true) / metrics.variation_within_frame(ours))
+    change = amplitude * metrics.fine_grained_diversity(ours) / metrics.fine_grained_diversity(true)
+    jerk = amplitude * metrics.jerk(ours) / metrics.jerk(true)
+    typer.echo(f"spread {spread:.3f}: amplitude {amplitude:.3f}, FgD {change:.3f}, jerk {jerk:.3f}")
+    return amplitude, change, jerk
+
+
+def fit_movement(model: CTEG, judge: Judge, guidance: float) -> tuple[float, float]:
+    """Return the spread in `SPREADS` at which FgD or jerk reaches its bound, and its amplitude; both grow with it."""
+    low, high = SPREADS
     for _ in range(ROUNDS):
-        middle = (low + high) / 2
-        figures = judge.figures(with_spread(model, middle))
-        change, jerk = figures["fine_grained_diversity_ratio"], figures["jerk_ratio"]
-        typer.echo(f"spread {middle:.3f}: FgD {change:.3f}, jerk {jerk:.3f}, fit {figures['fit']:.3f}")
-        is_too_much = change > 1 or jerk > MOST_JERK
-        low, high = (low, middle) if is_too_much else (middle, high)
-    return round(low, 3)
+        spread = (low + high) / 2
+        _, change, jerk = movement(model, judge, spread, guidance)
+        low, high = (low, spread) if change > 1 or jerk > MOST_JERK else (spread, high)
+    return round(low, 3), round(movement(model, judge, low, guidance)[0], 3)
 
 
 @plain_errors
@@ -54,12 +92,16 @@ def main(
     out: Annotated[Path, typer.Option(help="weights folder to write")],
     per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 12,
 ) -> None:
-    """Fit the spread and write the weights with it."""
+    """Fit the three numbers and write the weights with them."""
     model, encoder, name = load_pretrained(weights)
     judge = Judge.prepare(performances, weights / "text_encoder", classifier, per_group)
-    spread = fit_spread(model, judge)
-    typer.echo(f"step_spread = {spread}")
-    save_pretrained(with_spread(model, spread), encoder, out, name)
+    guidance = fit_guidance(model, judge) if model.config.sequence_latent_size else 0.0
+    spread, amplitude = fit_movement(model, judge, guidance)
+    typer.echo(f"sequence_guidance = {guidance}, step_spread = {spread}, amplitude = {amplitude}")
+    model.config = dataclasses.replace(
+        model.config, sequence_guidance=guidance, step_spread=spread, amplitude=amplitude
+    )
+    save_pretrained(model, encoder, out, name)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 from training.configs import TrainConfig
 
 BASE = "base"
-SAMPLING_ONLY = frozenset({"output_noise", "step_spread"})
+SAMPLING_ONLY = frozenset({"output_noise", "step_spread", "amplitude", "sequence_guidance"})
 """Fields of `CTEGConfig` that training does not read."""
 
 RELEASED_NOISE = 1.6487

@@ -50,6 +50,10 @@ class CTEGConfig:
             step with its position. 1 reads the clip as a bag of steps, which tells what is shown but not when.
         step_spread: Multiplies the temperature of the step latents, not of the sequence latent, when sampling. Steps
             drawn one after the other move less than real ones; the factor is fitted on held-out sentences.
+        amplitude: Multiplies how far drawn frames are from the first frame. What a model is unsure of it averages, so
+            drawn faces are weaker than real ones, evenly over all coefficients; fitted like `step_spread`.
+        sequence_guidance: Guidance (`Mixture.guided`) that is always on, below what a user asks for. A gate trained
+            with dropout trusts the sentence too little; fitted like `step_spread`.
         pools_text: Whether the mean of the text states joins every step's input, beside attention to the tokens.
         expression_attention: EwA form. `causal`: frame t sees running means of frames <= t (leaks no future, caches
             exactly); `global`: the paper's mean over the whole sequence; `none`.
@@ -88,6 +92,8 @@ class CTEGConfig:
     sequence_components: int = 128
     sequence_parts: int = 8
     step_spread: float = 1.0
+    amplitude: float = 1.0
+    sequence_guidance: float = 0.0
     pools_text: bool = True
     expression_attention: str = "causal"
     latent_attention: str = "causal_attention"

@@ -178,6 +178,7 @@ class CTEG(nn.Module):
         if not self.config.sequence_latent_size:
             return self.condition(sentence, None)
         prior = self.sequence_latent.prior(sentence)
+        guidance += self.config.sequence_guidance
         if guidance:
             prior = prior.guided(self.sequence_latent.prior(self.null_text), guidance)
         return self.condition(sentence, draw(prior, SEQUENCE))
@@ -275,7 +276,8 @@ class CTEG(nn.Module):
             text_mask: (1, L) or (rows, L), True for real tokens.
             rows: R, sequences decoded together.
             draw: Draws the sequence latent, see `draw_condition`.
-            guidance: How much further the sentence moves the repertoire's weights away from those of no sentence.
+            guidance: How much further the sentence moves the repertoire's weights away from those of no sentence; added
+                to `CTEGConfig.sequence_guidance`.
         """
         layers = [*self.context_layers, *self.layers]
         pasts = [layer.start(text, text_mask, rows, self.positions.shape[0]) for layer in layers]
