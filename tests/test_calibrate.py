@@ -7,6 +7,7 @@ from cteg.metrics import variation_within_frame
 from tests.models import small_model
 from training import calibrate
 
+MODEL = small_model(space="flame")
 RNG = np.random.default_rng(0)
 TRUE = [[np.cumsum(RNG.normal(size=(60, 53)), axis=0).astype(np.float32) for _ in range(2)] for _ in range(3)]
 
@@ -28,24 +29,24 @@ def weaker(model, judge, **changes):
 
 def test_amplitude_makes_up_for_weak_faces(monkeypatch):
     monkeypatch.setattr(calibrate, "draw", weaker)
-    amplitude, *_ = calibrate.movement(small_model(), Labelled(), 0.0, 0.0)
+    amplitude, *_ = calibrate.movement(MODEL, Labelled(), 0.0, 0.0)
     drawn = [clip for group in weaker(None, None, step_spread=0.0) for clip in group]
     assert variation_within_frame([amplitude * clip for clip in drawn]) == pytest.approx(
-        variation_within_frame([clip for group in TRUE for clip in group])
+        variation_within_frame([clip for group in TRUE for clip in group]), rel=0.01
     )
 
 
 def test_spread_grows_until_the_first_bound_is_met(monkeypatch):
     monkeypatch.setattr(calibrate, "draw", weaker)
-    spread, amplitude = calibrate.fit_movement(small_model(), Labelled(), 0.0)
+    spread, amplitude = calibrate.fit_movement(MODEL, Labelled(), 0.0)
     low, high = calibrate.SPREADS
     assert low < spread < high
-    *_, change, jerk = calibrate.movement(small_model(), Labelled(), spread, 0.0)
+    *_, change, jerk = calibrate.movement(MODEL, Labelled(), spread, 0.0)
     assert change <= 1
     assert jerk <= calibrate.MOST_JERK
-    *_, change, jerk = calibrate.movement(small_model(), Labelled(), spread + 0.06, 0.0)
+    *_, change, jerk = calibrate.movement(MODEL, Labelled(), spread + 0.06, 0.0)
     assert change > 1 or jerk > calibrate.MOST_JERK
-    assert amplitude == pytest.approx(calibrate.movement(small_model(), Labelled(), spread, 0.0)[0], abs=1e-3)
+    assert amplitude == pytest.approx(calibrate.movement(MODEL, Labelled(), spread, 0.0)[0], abs=1e-3)
 
 
 def test_guidance_with_the_best_mix_of_feelings_is_taken(monkeypatch):
@@ -54,7 +55,7 @@ def test_guidance_with_the_best_mix_of_feelings_is_taken(monkeypatch):
 
     monkeypatch.setattr(calibrate, "figures", figures)
     monkeypatch.setattr(calibrate, "draw", lambda model, judge, sequence_guidance: sequence_guidance)
-    assert calibrate.fit_guidance(small_model(), Labelled()) == 0.5
+    assert calibrate.fit_guidance(MODEL, Labelled()) == 0.5
 
 
 def test_drawing_with_other_numbers_leaves_the_model_its_own(monkeypatch):

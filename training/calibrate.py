@@ -16,14 +16,14 @@ Amplitude and spread depend on each other, and are fitted together.
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from scipy.optimize import brentq
 
-from cteg import metrics
+from cteg import layout, metrics
 from cteg.baselines.decoder import CTEGSystem
 from cteg.baselines.system import Frames
 from cteg.checkpoint import load_pretrained, save_pretrained
@@ -33,6 +33,7 @@ from training.evaluation.figures import figures
 from training.judge import Judge
 
 GUIDANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+AMPLITUDES = (0.25, 4.0)
 SPREADS = (0.8, 1.6)
 ROUNDS = 5
 """Halvings of the range of spreads: to 0.03."""
@@ -67,9 +68,15 @@ def movement(model: CTEG, judge: Judge, spread: float, guidance: float) -> tuple
     """Return the amplitude that a spread needs, and with it FgD and jerk, divided by the reference's."""
     drawn = draw(model, judge, step_spread=spread, amplitude=1.0, sequence_guidance=guidance)
     ours, true = ([clip for group in groups for clip in group] for groups in (drawn, judge.references))
-    amplitude = math.sqrt(metrics.variation_within_frame(true) / metrics.variation_within_frame(ours))
-    change = amplitude * metrics.fine_grained_diversity(ours) / metrics.fine_grained_diversity(true)
-    jerk = amplitude * metrics.jerk(ours) / metrics.jerk(true)
+    wanted, first = metrics.variation_within_frame(true), model.first_frame.cpu().numpy()
+
+    def at(amplitude: float) -> list[Frames]:
+        clips = [first + amplitude * (clip - first) for clip in ours]
+        return [layout.clamp_open(clip) for clip in clips] if model.config.space == "open" else clips
+
+    amplitude = brentq(lambda tried: metrics.variation_within_frame(at(tried)) - wanted, *AMPLITUDES, xtol=1e-3)
+    change = metrics.fine_grained_diversity(at(amplitude)) / metrics.fine_grained_diversity(true)
+    jerk = metrics.jerk(at(amplitude)) / metrics.jerk(true)
     typer.echo(f"spread {spread:.3f}: amplitude {amplitude:.3f}, FgD {change:.3f}, jerk {jerk:.3f}")
     return amplitude, change, jerk
 
