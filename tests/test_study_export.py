@@ -217,7 +217,7 @@ def test_the_commands_do_what_they_say(environment):
     result = run("export", "--out", environment / "out")
     assert result.exit_code == 0, result.output
     assert len(result.output.split()) == 10
-    result = run("stats", "--stimuli", folder, "--out", environment / "page", "--draws", "10")
+    result = run("stats", "--stimuli", folder, "--out", environment / "page")
     assert result.exit_code == 0, result.output
     assert "PILOT" in result.output
     assert "<svg" in (environment / "page" / "report.html").read_text()

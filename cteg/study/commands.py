@@ -76,8 +76,6 @@ def export(out: Annotated[Path, typer.Option(help="folder for CSV, JSON lines, P
 def stats(
     folder: Annotated[Path, typer.Option("--stimuli", help=STIMULI_HELP)],
     out: Annotated[Path | None, typer.Option(help="folder for report.html and results.json")] = None,
-    seed: Annotated[int, typer.Option(help="of the bootstraps")] = 0,
-    draws: Annotated[int, typer.Option(help="of each bootstrap")] = 2000,
 ) -> None:
     """Print the statistics of a study, and write them as a page."""
     from cteg import __version__
@@ -92,7 +90,7 @@ def stats(
     store = Store(Settings.from_environment())
     flags = Ballot(store, study.study).flags()
     votes, feelings = read_votes(store, study.study), report.feelings_of(study)
-    found = analyse(votes, study.compared, study.main, study.control, feelings, flags, seed, draws)
+    found = analyse(votes, study.compared, study.main, study.control, feelings, flags)
     typer.echo(report.as_text(found))
     if out is not None:
         try:
@@ -141,14 +139,14 @@ def snapshot(out: Annotated[Path, typer.Argument(help="new file")]) -> None:
 @app.command()
 @_plainly
 def prove(
-    raters: Annotated[int, typer.Option(help="raters of each study")] = 30,
-    studies: Annotated[int, typer.Option(help="simulated studies")] = 40,
+    raters: Annotated[list[int] | None, typer.Option(help="raters of each study; several sizes")] = None,
+    studies: Annotated[int, typer.Option(help="simulated studies of each size")] = 40,
     seed: int = 0,
 ) -> None:
     """Simulate whole studies with planted preferences and say how often what they report is true."""
     from cteg.study.proof import prove as lines
 
-    for line in lines(raters, studies, seed):
+    for line in lines(raters or [30], studies, seed):
         typer.echo(line)
 
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cteg.errors import StudyError
 
 LEVEL = 0.95
@@ -50,6 +53,30 @@ class Measured:
 def missing(reason: str, n: int = 0) -> Measured:
     """Return the absence of a figure."""
     return Measured(n=n, reason=reason)
+
+
+def margin_over_raters(without: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return half the width of 95 % intervals that say how the figures would differ with other raters.
+
+    The jackknife with Student's t: a standard error from leaving out one rater at a time, with all votes of that
+    rater. For a mean over raters this is the usual t interval. It needs no random draws, and it held its rate where
+    percentiles of a bootstrap over raters did not (`docs/study.md`, "Does it find what is there?").
+
+    Args:
+        without: (R, ...), the figures with each of R raters left out, R from 2.
+
+    Returns:
+        (...).
+
+    Reference: Tukey 1958; Efron and Stein 1981: its variance is too large rather than too small on average.
+    """
+    try:
+        from scipy.stats import t
+    except ImportError as error:
+        raise need("scipy") from error
+    raters = len(without)
+    variance = (raters - 1) / raters * ((without - without.mean(0)) ** 2).sum(0)
+    return t.ppf((1 + LEVEL) / 2, raters - 1) * np.sqrt(variance)
 
 
 def share(successes: int, n: int, nothing: str, against: float | None = None) -> Measured:

@@ -8,15 +8,13 @@ import numpy as np
 
 from cteg.errors import InputError
 from cteg.study import quality
-from cteg.study.bradley_terry import newton, win_matrices, with_ridge
-from cteg.study.measured import LEVEL
+from cteg.study.bradley_terry import newton, win_matrices, with_ridge, without_each
+from cteg.study.measured import margin_over_raters
 from cteg.study.models import Vote
-from cteg.study.simulate import Population, make_raters, make_study, simulate_votes
+from cteg.study.simulate import Population, make_raters, make_study, simulate_votes, truth
 from cteg.study.stats import comparisons
 from cteg.study.stimuli import MISMATCHED, Condition, StimulusSet
-
-DRAWS = 400
-"""Of the bootstrap in each simulated study: enough to say whether an interval touches zero."""
+from cteg.study.wording import FIT
 
 CONDITIONS = (
     Condition("first", "main"),
@@ -41,17 +39,15 @@ def differences(stimuli: StimulusSet, population: Population, raters: int, seed:
     """Simulate one study and return estimate and interval of first - second on fit: (3,)."""
     votes = simulate_votes(stimuli, make_raters(population, raters, seed))
     votes = quality.included(votes, quality.inspect_raters(votes))
-    wins, names = win_matrices(comparisons(real_pairs(votes), "fit"), stimuli.compared)
-    counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
+    wins, _ = win_matrices(comparisons(real_pairs(votes), FIT), stimuli.compared)
     total = wins.sum(0)
-    drawn = np.concatenate([total[None], np.tensordot(counts, wins, axes=1)])
-    strengths = newton(with_ridge(drawn, total))
-    gaps = strengths[:, 0] - strengths[:, 1]
-    return np.array([gaps[0], *np.quantile(gaps[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])])
+    (strengths,), without = newton(with_ridge(total, total)[None]), without_each(wins)
+    gap, margin = strengths[0] - strengths[1], margin_over_raters(without[:, 0] - without[:, 1])
+    return np.array([gap, gap - margin, gap + margin])
 
 
 def table(sizes: Sequence[int], gap: float, spread: float, careless: float, studies: int, seed: int) -> Iterator[str]:
-    """Yield lines of a table: raters, answers, power, how often the interval holds what is estimated on average.
+    """Yield lines of a table: raters, power, mean estimate, how often the interval holds what attentive raters say.
 
     Raises:
         InputError: A number is out of range.
@@ -61,12 +57,13 @@ def table(sizes: Sequence[int], gap: float, spread: float, careless: float, stud
     strengths = {"first": gap / 2, "second": -gap / 2, **OTHERS}
     population = Population(strengths, spread=spread, careless=careless, left_bias=0.1)
     stimuli = make_study(CONDITIONS, seed)
+    wanted = truth(population, FIT, stimuli.compared)
+    gap_wanted = wanted["first"] - wanted["second"]
     chance = 1 / (1 + np.exp(-gap / np.sqrt(1 + np.pi / 4 * spread**2)))  # over raters, MacKay 1992
     yield f"gap {gap:g} (a new rater prefers the first in {chance:.0%} of decided answers), spread {spread:g},"
     yield f"careless {careless:.0%}, {studies} studies of each size, seed {seed}"
-    yield "raters  power  mean estimate  interval holds the mean"
+    yield f"raters  power  mean estimate  interval holds the truth ({gap_wanted:.2f})"
     for raters in sizes:
         found = np.array([differences(stimuli, population, raters, seed + study) for study in range(studies)])
-        mean = found[:, 0].mean()
-        held = ((found[:, 1] <= mean) & (mean <= found[:, 2])).mean()
-        yield f"{raters:6d}  {(found[:, 1] > 0).mean():5.2f}  {mean:13.2f}  {held:23.2f}"
+        held = ((found[:, 1] <= gap_wanted) & (gap_wanted <= found[:, 2])).mean()
+        yield f"{raters:6d}  {(found[:, 1] > 0).mean():5.2f}  {found[:, 0].mean():13.2f}  {held:24.2f}"

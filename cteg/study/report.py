@@ -44,7 +44,7 @@ def as_html(report: Report, stimuli: StimulusSet, version: str, made: str) -> st
     after, before = report.after, report.before
     parts = [
         f"<h1>Study {escape(stimuli.study)}: results</h1>",
-        f"<p class=quiet>CTEG {escape(version)}, {escape(made)}, rules {quality.VERSION}, bootstrap seed {report.seed}."
+        f"<p class=quiet>CTEG {escape(version)}, {escape(made)}, rules {quality.VERSION}."
         " Intervals are 95 %, over raters.</p>",
         _pilot_note(report),
         _counts(report),

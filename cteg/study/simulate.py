@@ -15,14 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from cteg.study.bradley_terry import newton
 from cteg.study.design import Exposure, Planned, plan
 from cteg.study.engine import Engine, Page
 from cteg.study.models import Vote, pseudonym
 from cteg.study.stimuli import Condition, Sentence, Stimulus, StimulusSet, opaque_id, read_sentences
-from cteg.study.wording import ASKED, CONSENT_VERSION, SCORE, VARIETY
+from cteg.study.wording import ASKED, CONSENT_VERSION, NATURAL, SCORE, VARIETY
 
 ATTENTIVE, CARELESS = 2.4, 0.95
 """Time on a page in lengths of its longest clip; the server lets nobody be much faster than the clips."""
+
+NODES = 60
+"""Points of the quadrature over raters."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Population:
     ties: float = 0.3
     scale_center: float = 3.0
     scale_slope: float = 0.6
+
+    def planted(self, question: str) -> Mapping[str, float]:
+        """Return the strengths that a question about two conditions is answered by."""
+        return self.naturalness or self.strengths if question == NATURAL else self.strengths
 
 
 @dataclass
@@ -77,7 +85,7 @@ class Rater:
             return str(rng.choice(["left", "right"]))
         if expected is not None:
             return expected
-        strengths = population.strengths if question != "natural" else population.naturalness or population.strengths
+        strengths = population.planted(question)
         gap = strengths[left] - strengths[right] + self.taste[left] - self.taste[right] + population.left_bias
         felt = gap + rng.logistic()
         if abs(felt) < population.ties:
@@ -93,6 +101,27 @@ def make_raters(population: Population, count: int, seed: int) -> list[Rater]:
     """Return raters; equal arguments give equal ones."""
     rng = np.random.default_rng(seed)
     return [Rater(rng.bytes(16).hex(), population, np.random.default_rng([seed, n])) for n in range(count)]
+
+
+def truth(population: Population, question: str, conditions: Sequence[str], careless: float = 0.0) -> dict[str, float]:
+    """Return what the protocol estimates: log strengths over endlessly many raters, every two conditions as often.
+
+    They are not the planted ones: averaged over raters that differ, preferences are less steep.
+
+    Args:
+        population: How the raters are; its own share of careless ones is not used, because the rules leave most out.
+        question: What they are asked.
+        conditions: C conditions.
+        careless: Share of raters that answer by lot.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    planted = np.array([population.planted(question)[name] for name in conditions])
+    gap = (planted[:, None] - planted)[..., None] + np.sqrt(2) * population.spread * nodes  # (C, C, nodes)
+    edges = [sign * population.left_bias + tie for sign in (1, -1) for tie in (population.ties, -population.ties)]
+    wins = np.mean([1 / (1 + np.exp(-gap - edge)) for edge in edges], axis=0) @ (weights / weights.sum())  # (C, C)
+    wins = (1 - careless) * wins + careless / 2
+    np.fill_diagonal(wins, 0)
+    return dict(zip(conditions, newton(wins[None])[0].tolist(), strict=True))
 
 
 def make_study(conditions: Sequence[Condition], seed: int = 0, frames: int = 75) -> StimulusSet:

@@ -1,7 +1,7 @@
 """All statistics of a study: what was fixed in the protocol, computed from votes.
 
 Every figure says what it rests on; one that cannot be computed gives the reason. Nothing here looks at which condition
-is ours. SciPy, evalica and krippendorff are imported where they are needed, so that the app starts without them.
+is ours. SciPy and evalica are imported where they are needed, so that the app starts without them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from itertools import combinations
 import numpy as np
 
 from cteg.study import quality
-from cteg.study.bradley_terry import DRAWS, Comparison, Ranking, rank
-from cteg.study.measured import LEVEL, Measured, holm, missing, need, share
+from cteg.study.agreement import alpha
+from cteg.study.bradley_terry import Comparison, Ranking, rank
+from cteg.study.measured import Measured, holm, margin_over_raters, missing, need, share
 from cteg.study.models import Vote
 from cteg.study.quality import RaterRecord
 from cteg.study.wording import FIT, NATURAL, VARIETY
@@ -26,7 +27,9 @@ PILOT = 10
 FEWEST_PAIRED = 6
 """Raters below which no signed-rank test can reach 5 %."""
 
-ALPHA_DRAWS = 1000
+SCORES = (1, 2, 3, 4, 5)
+"""Steps of the scale."""
+
 FEWEST_PEOPLE = 5
 """A cell that fewer people stand behind is not shown."""
 
@@ -111,13 +114,11 @@ class Report:
         after: Without the raters that the rules leave out: the results.
         before: With everyone.
         records: All raters.
-        seed: Of all bootstraps.
     """
 
     after: Results
     before: Results
     records: dict[str, RaterRecord]
-    seed: int
 
 
 def analyse(
@@ -127,8 +128,6 @@ def analyse(
     control: str | None,
     feelings: Mapping[str, str],
     flags: Mapping[str, str] | None = None,
-    seed: int = 0,
-    draws: int = DRAWS,
 ) -> Report:
     """Compute everything, before and after exclusions.
 
@@ -139,15 +138,13 @@ def analyse(
         control: Name of the condition that shows clips of other sentences.
         feelings: Feeling of each sentence by its id.
         flags: Raters flagged by hand, with the reasons.
-        seed: Of all bootstraps.
-        draws: Of each bootstrap.
     """
     records = quality.inspect_raters(votes, flags)
 
     def of(some: Sequence[Vote]) -> Results:
-        return summarise(some, conditions, main, control, feelings, seed, draws)
+        return summarise(some, conditions, main, control, feelings)
 
-    return Report(of(quality.included(votes, records)), of(votes), records, seed)
+    return Report(of(quality.included(votes, records)), of(votes), records)
 
 
 def summarise(
@@ -156,8 +153,6 @@ def summarise(
     main: str,
     control: str | None,
     feelings: Mapping[str, str],
-    seed: int = 0,
-    draws: int = DRAWS,
 ) -> Results:
     """Compute everything from votes that all count; see `analyse`."""
     votes = sorted(votes, key=lambda vote: (vote.rater, vote.place, vote.id))  # so that no result depends on the order
@@ -174,10 +169,10 @@ def summarise(
         votes=len(pairs) + len(sets) + len(singles),
         by_kind={"pair": len(pairs), "set": len(sets), "single": len(singles)},
         trouble=len(votes) - len(usable),
-        rankings={name: rank(comparisons(some, name), conditions, seed, draws) for name, some in asked.items()},
-        means={name: scale_mean(singles, name, seed, draws) for name in everyone},
+        rankings={name: rank(comparisons(some, name), conditions) for name, some in asked.items()},
+        means={name: scale_mean(singles, name) for name in everyone},
         contrasts=contrasts(singles, everyone),
-        alpha=alpha(singles, seed, min(draws, ALPHA_DRAWS)),
+        alpha=agreement(singles),
         matched=match_test(matched, main),
         repeats=share(*quality.repeat_agreement(usable), "nothing was asked twice"),
         left=side_bias(pairs),
@@ -189,14 +184,15 @@ def summarise(
 # -- comparisons -------------------------------------------------------------------------------------------------------
 
 
-SCORES = {"left": 1.0, "right": 0.0, "equal": 0.5}
+WINS = {"left": 1.0, "right": 0.0, "equal": 0.5}
+"""How much of a win for the left an answer is."""
 
 
 def comparisons(votes: Iterable[Vote], question: str) -> list[Comparison]:
     """Return the answers to a question as wins of the left; who cannot tell says nothing."""
     found = []
     for vote in votes:
-        score = SCORES.get(getattr(vote, question))
+        score = WINS.get(getattr(vote, question))
         if score is not None:
             found.append(Comparison(vote.rater, vote.left_condition, vote.right_condition, score))
     return found
@@ -227,17 +223,16 @@ def rater_means(votes: Sequence[Vote], condition: str) -> dict[str, float]:
     return {rater: float(np.mean(given)) for rater, given in scores.items()}
 
 
-def scale_mean(votes: Sequence[Vote], condition: str, seed: int = 0, draws: int = DRAWS) -> Measured:
-    """Mean over raters of their means for a condition, with a bootstrap interval over raters."""
+def scale_mean(votes: Sequence[Vote], condition: str) -> Measured:
+    """Mean over raters of their means for a condition, with its interval over raters."""
     means = np.array(list(rater_means(votes, condition).values()))
     if len(means) == 0:
         return missing("no ratings")
     if len(means) == 1:
         return Measured(float(means[0]), n=1, reason="one rater: no interval without a second one")
-    rng = np.random.default_rng(seed)
-    drawn = means[rng.integers(len(means), size=(draws, len(means)))].mean(1)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Measured(float(means.mean()), float(low), float(high), len(means))
+    mean = float(means.mean())
+    margin = float(margin_over_raters((means.sum() - means) / (len(means) - 1)))
+    return Measured(mean, max(mean - margin, SCORES[0]), min(mean + margin, SCORES[-1]), len(means))
 
 
 def contrasts(votes: Sequence[Vote], conditions: Sequence[str]) -> list[Contrast]:
@@ -288,56 +283,32 @@ def signed_rank_p(gaps: np.ndarray) -> float:
     return float(min(1.0, 2 * min(chances[: positive + 1].sum(), chances[positive:].sum())))
 
 
-def alpha(votes: Sequence[Vote], seed: int = 0, draws: int = ALPHA_DRAWS) -> Measured:
-    """Krippendorff's alpha of the scores, ordinal, clips as units; bootstrap interval over clips.
-
-    Reference: Krippendorff 2018, "Content Analysis", chapter 12; units with one rater carry no information.
-    """
-    table = reliability_table(votes)
-    shared = table[(table > 0).sum(1) >= 2] if len(table) else table
-    counts = _value_counts(shared)
-    if len(counts) == 0:
+def agreement(votes: Sequence[Vote]) -> Measured:
+    """Krippendorff's alpha of the scores, ordinal, clips as units; interval over raters."""
+    counts = value_counts(votes)  # (R, U, 5)
+    total = counts.sum(0)
+    shared = int((total.sum(1) >= 2).sum())
+    if not shared:
         return missing("no clip was rated by two raters")
-    if (counts.sum(0) > 0).sum() < 2:
-        return missing("all shared ratings are the same: agreement cannot be told from chance", len(counts))
-    value = _alpha_of(counts)
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(draws):
-        rows = counts[rng.integers(len(counts), size=len(counts))]
-        if (rows.sum(0) > 0).sum() >= 2:
-            drawn.append(_alpha_of(rows))
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Measured(value, float(min(low, value)), float(max(high, value)), len(counts))
+    value = float(alpha(total, SCORES))
+    if np.isnan(value):
+        return missing("all shared ratings are the same: agreement cannot be told from chance", shared)
+    without = alpha(total - counts, SCORES)  # (R,)
+    if np.isnan(without).any():
+        return Measured(value, n=shared, reason="too few shared ratings for an interval")
+    margin = float(margin_over_raters(without))
+    return Measured(value, max(value - margin, -1.0), min(value + margin, 1.0), shared)
 
 
-def reliability_table(votes: Sequence[Vote]) -> np.ndarray:
-    """Return scores as (clips, raters), 0 where a rater did not rate a clip."""
+def value_counts(votes: Sequence[Vote]) -> np.ndarray:
+    """Return (raters, clips, 5), how often a rater gave a clip a score."""
     scored = [vote for vote in votes if vote.score is not None]
     clips = {clip: row for row, clip in enumerate(sorted({vote.left_clips for vote in scored}))}
-    raters = {rater: column for column, rater in enumerate(sorted({vote.rater for vote in scored}))}
-    table = np.zeros((len(clips), len(raters)), int)
+    raters = {rater: row for row, rater in enumerate(sorted({vote.rater for vote in scored}))}
+    counts = np.zeros((len(raters), len(clips), len(SCORES)))
     for vote in scored:
-        table[clips[vote.left_clips], raters[vote.rater]] = vote.score
-    return table
-
-
-def _value_counts(table: np.ndarray) -> np.ndarray:
-    """Return how often each clip got each score, (clips, 5)."""
-    return np.stack([(table == score).sum(1) for score in range(1, 6)], axis=1) if len(table) else np.zeros((0, 5), int)
-
-
-def _alpha_of(counts: np.ndarray) -> float:
-    try:
-        import krippendorff
-    except ImportError as error:
-        raise need("krippendorff") from error
-    used = counts.sum(0) > 0  # scores that nobody gave change no rank
-    return float(
-        krippendorff.alpha(
-            value_counts=counts[:, used], value_domain=np.flatnonzero(used) + 1, level_of_measurement="ordinal"
-        )
-    )
+        counts[raters[vote.rater], clips[vote.left_clips], vote.score - 1] += 1
+    return counts
 
 
 # -- heat maps ---------------------------------------------------------------------------------------------------------
@@ -356,7 +327,7 @@ def preference_cells(votes: Sequence[Vote], rows: Sequence[str], feelings: Mappi
     """Share of comparisons of fit that a condition won, ties as half, for every feeling."""
     given: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     for vote in votes:
-        score = SCORES.get(vote.fit or "")
+        score = WINS.get(vote.fit or "")
         if score is not None:
             feeling = feelings[vote.sentence]
             given[vote.left_condition, feeling].append((vote.rater, score))
