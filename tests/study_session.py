@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from cteg.settings import Settings
 from cteg.study import models, wording
 from cteg.study.ballot import Ballot, read_votes
+from cteg.study.design import Exposure
 from cteg.study.engine import Engine
 from cteg.study.simulate import Clock
 from cteg.study.store import Store
@@ -42,6 +43,10 @@ class Study:
 
     def truth(self) -> dict:
         return {t.token: (t.left_condition, t.right_condition, t.expected, t.longest) for t in self.trials()}
+
+    def exposure(self) -> Exposure:
+        with self.store.database.begin("") as connection:
+            return self.ballot.exposure(connection)
 
     def votes(self) -> list:
         return read_votes(self.store, self.stimuli.study)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import timedelta
+from itertools import combinations
 
 import pytest
 import sqlalchemy as sa
@@ -264,7 +266,7 @@ def test_consent_sent_many_times_at_once_opens_one_sitting(study):
 def test_a_second_sitting_or_attempt_that_lost_the_race_is_not_stored(study, monkeypatch):
     page = study.answer(study.begin())
     sitting = study.ballot.sitting(RATER)
-    assert study.ballot.open(RATER, "c", "desktop", [], []) == sitting
+    assert study.ballot.open(RATER, "c", "desktop", lambda _: []) == sitting
     old, _ = study.ballot.find(RATER, page.token)
     study.clock.advance(601)
     again = study.answer(study.engine.page(RATER))
@@ -296,12 +298,35 @@ def test_two_windows_that_reopen_a_page_at_once_get_the_same_one(study, monkeypa
 
 def test_shown_pages_count_until_their_sitting_is_abandoned(study):
     study.begin()
-    assert study.ballot.exposure().pairs.total() == 18
-    study.clock.advance(4 * 3600)
-    assert study.ballot.exposure().pairs.total() == 0
+    assert study.exposure().pairs.total() == 18
     study.skip_to("pair")
+    study.clock.advance(601)
+    study.engine.page(RATER)  # the page has run out of time and has a second trial now
+    assert study.exposure().pairs.total() == 18
+    study.clock.advance(4 * 3600)
+    assert study.exposure().pairs.total() == 0
     study.engine.next(RATER, study.answer(study.engine.page(RATER)).token)
-    assert study.ballot.exposure().pairs.total() == 1
+    assert study.exposure().pairs.total() == 1
+
+
+def test_raters_who_come_at_once_share_the_conditions_as_if_one_came_after_the_other(study):
+    raters = [f"{number:032x}" for number in range(9)]
+    barrier = threading.Barrier(len(raters))
+
+    def agree(rater: str) -> None:
+        barrier.wait()
+        study.begin(rater)
+
+    with ThreadPoolExecutor(len(raters)) as pool:
+        list(pool.map(agree, raters))
+    pairs, singles = study.exposure().pairs, study.exposure().singles
+    compared = [tuple(sorted(pair)) for pair in combinations(study.stimuli.compared, 2)]
+    shown = [pairs["pair", pair] for pair in compared]
+    assert sum(shown) == 12 * len(raters)
+    assert max(shown) - min(shown) <= 1
+    rated = Counter(condition for (condition, _), count in singles.items() for _ in range(count))
+    assert len(rated) == len(study.stimuli.conditions)
+    assert max(rated.values()) - min(rated.values()) <= 1
 
 
 def test_a_rater_can_be_flagged_by_hand_and_is_not_deleted(study):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from cteg.errors import StudyError
 from cteg.study import models
 from cteg.study.database import timestamp
 from cteg.study.design import Exposure, Planned
-from cteg.study.models import Vote, pseudonym
+from cteg.study.models import Shown, Vote, pseudonym
 from cteg.study.store import NOT_SAVED, Store
 
 TRIAL_TIME = timedelta(minutes=10)
@@ -29,6 +29,9 @@ TRIAL_TIME = timedelta(minutes=10)
 
 ABANDONED = timedelta(hours=3)
 """After this time the unanswered pages of a sitting no longer count as shown."""
+
+Draft = tuple[Planned, float]
+"""A page with the length of its longest clip in seconds."""
 
 UNREADABLE = "The study cannot be reached at the moment, please try again."
 GONE = "This page has expired; please go on with the page that is shown now."
@@ -40,23 +43,21 @@ SITTINGS, TRIALS, VOTES, EVENTS = (
 )
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One page of a sitting as it is in the database; see `models.study_trials`."""
+@dataclass(frozen=True, kw_only=True)
+class Trial(Shown):
+    """One page of a sitting as it is in the database.
+
+    Attributes:
+        token: Unguessable name of the page.
+        sitting: Id of the sitting.
+        created: When it was planned,
+        shown: first shown,
+        deadline: can no longer be answered, and
+        claimed: was answered; ISO 8601 in UTC, None before.
+    """
 
     token: str
     sitting: str
-    place: int
-    attempt: int
-    kind: str
-    sentence: str
-    left_condition: str
-    right_condition: str
-    left_clips: str
-    right_clips: str
-    expected: str | None
-    repeats: int | None
-    longest: float
     created: str
     shown: str | None
     deadline: str | None
@@ -97,15 +98,20 @@ class Ballot:
         with self.database.begin(UNREADABLE) as connection:
             return connection.execute(query).scalar()
 
-    def open(self, rater: str, consent: str, device: str, pages: Sequence[Planned], longest: Sequence[float]) -> str:
+    def open(self, rater: str, consent: str, device: str, draw: Callable[[Exposure], Sequence[Draft]]) -> str:
         """Store a sitting with all its pages and return its id; a sitting that the rater has is left as it is.
+
+        Counting what was shown, drawing and storing are one step for all servers together, so that raters who come at
+        the same moment share the conditions as fairly as those who come one after the other.
 
         Args:
             rater: Id of the rater.
             consent: Version of the text that the rater agreed to.
             device: `desktop`, `tablet`, `phone` or `unknown`.
-            pages: The plan.
-            longest: Length of the longest clip of each page in seconds.
+            draw: What was shown so far -> pages, each with the length of its longest clip in seconds.
+
+        Raises:
+            StudyError: The sitting could not be stored, or not be drawn.
         """
         created = self.database.now()
         sitting = {
@@ -117,52 +123,48 @@ class Ballot:
             "app_version": self.store.app_version,
             "created": created,
         }
-        trials = [
-            {
-                "token": secrets.token_urlsafe(24),
-                "sitting": sitting["id"],
-                "place": place,
-                "attempt": 1,
-                "kind": page.kind,
-                "sentence": page.sentence,
-                "left_condition": page.conditions[0],
-                "right_condition": page.conditions[1],
-                "left_clips": ",".join(page.left),
-                "right_clips": ",".join(page.right),
-                "expected": page.expected,
-                "repeats": page.repeats,
-                "longest": seconds,
-                "created": created,
-                "shown": None,
-                "deadline": None,
-                "claimed": None,
-            }
-            for place, (page, seconds) in enumerate(zip(pages, longest, strict=True))
-        ]
         try:
             with self.database.begin(NOT_SAVED) as connection:
+                self.database.take_turn(connection, f"study {self.study}")
                 connection.execute(SITTINGS.insert(), sitting)
+                trials = [
+                    {
+                        "token": secrets.token_urlsafe(24),
+                        "sitting": sitting["id"],
+                        "place": place,
+                        "attempt": 1,
+                        **page.columns(),
+                        "longest": seconds,
+                        "created": created,
+                        "shown": None,
+                        "deadline": None,
+                        "claimed": None,
+                    }
+                    for place, (page, seconds) in enumerate(draw(self.exposure(connection)))
+                ]
                 connection.execute(TRIALS.insert(), trials)
                 self.database.seal(rater, [(SITTINGS, sitting), *((TRIALS, trial) for trial in trials)])
         except IntegrityError:  # the rater agreed twice at once
             return self.sitting(rater) or ""
         return sitting["id"]
 
-    def exposure(self) -> Exposure:
+    def exposure(self, connection: sa.Connection) -> Exposure:
         """Count what was answered, and what sittings that are under way will still show."""
         recent = timestamp(self.database.clock() - ABANDONED)
         counted = VOTES.c.id.is_not(None) | (SITTINGS.c.created >= recent)
-        fields = (TRIALS.c.kind, TRIALS.c.sentence, TRIALS.c.left_condition, TRIALS.c.right_condition)
-        query = (
-            sa.select(*fields)
+        says = (TRIALS.c.kind, TRIALS.c.sentence, TRIALS.c.left_condition, TRIALS.c.right_condition)
+        pages = (
+            sa.select(TRIALS.c.sitting, TRIALS.c.place, *says)
             .join(SITTINGS, SITTINGS.c.id == TRIALS.c.sitting)
             .outerjoin(VOTES, VOTES.c.trial == TRIALS.c.token)
             .where((SITTINGS.c.study == self.study) & counted)
+            .distinct()  # a page that ran out of time has a trial for every attempt
+            .subquery()
         )
+        fields = [pages.c[column.name] for column in says]
         exposure = Exposure()
-        with self.database.begin(UNREADABLE) as connection:
-            for row in connection.execute(query):
-                exposure.add(*row)
+        for row in connection.execute(sa.select(*fields, sa.func.count()).group_by(*fields)):
+            exposure.add(*row)
         return exposure
 
     # -- pages ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cteg.study.measured import Measured, margin_over_raters, missing, need
+from cteg.study.measured import Measured, margin_without_each, missing, need
 
 RIDGE = 0.1
 STEPS = 30
@@ -95,7 +95,7 @@ def rank(comparisons: Sequence[Comparison], conditions: Sequence[str]) -> Rankin
         strengths = [Measured(float(v), n=int(k), reason=ONE_RATER) for v, k in zip(values, n, strict=True)]
         low = high = None
     else:
-        margin = margin_over_raters(without_each(wins))
+        margin = margin_without_each(without_each(wins))
         low, high = values - margin, values + margin  # (C,), (C,)
         strengths = [Measured(float(values[c]), float(low[c]), float(high[c]), int(n[c])) for c in range(len(names))]
     order = np.argsort(-values, kind="stable")

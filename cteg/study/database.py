@@ -7,6 +7,7 @@ tested). Where an event log is configured, rows that the database lacks are put 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sqlite3
@@ -34,9 +35,6 @@ MOST_WAITING_SECONDS = 30
 """How long it waits for its turn among the writers of this process."""
 
 SQLITE_DAMAGE = ("file is not a database", "malformed", "disk image", "file is encrypted")
-PREPARE_LOCK = 0x43544547
-"""Number of PostgreSQL's advisory lock under which tables are created; any number that nobody else uses."""
-
 Clock = Callable[[], datetime]
 
 
@@ -96,6 +94,15 @@ class Database:
             yield
         finally:
             self._writing.release()
+
+    def take_turn(self, connection: sa.Connection, what: str) -> None:
+        """Wait until no other transaction of any server has the turn at `what`; it ends with the transaction.
+
+        For steps that read what they are about to add to. SQLite needs no turns: a whole transaction is one there.
+        """
+        if connection.dialect.name == "postgresql":
+            number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
     def seal(self, rater: str, rows: list[tuple[sa.Table, dict]]) -> None:
         """Write rows to the event log, if there is one; called before the transaction that holds them commits.
@@ -186,8 +193,7 @@ class Database:
     def _prepare(self, engine: sa.Engine) -> None:
         """Create the tables in a new database, upgrade an older one, refuse one that a later version wrote."""
         with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":  # several servers may start at once
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(PREPARE_LOCK)))
+            self.take_turn(connection, "tables")  # several servers may start at once
             version = None
             if sa.inspect(connection).has_table(models.schema_versions.name):
                 version = connection.execute(sa.select(sa.func.max(models.schema_versions.c.version))).scalar()

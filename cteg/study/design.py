@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,19 @@ class Planned:
         """Return the page with its sides swapped."""
         return Planned(self.kind, self.sentence, self.conditions[::-1], self.right, self.left)
 
+    def columns(self) -> dict[str, Any]:
+        """Return the page as the columns of a trial, see `cteg.study.models.Shown`."""
+        return {
+            "kind": self.kind,
+            "sentence": self.sentence,
+            "left_condition": self.conditions[0],
+            "right_condition": self.conditions[1],
+            "left_clips": ",".join(self.left),
+            "right_clips": ",".join(self.right),
+            "expected": self.expected,
+            "repeats": self.repeats,
+        }
+
 
 @dataclass
 class Exposure:
@@ -82,14 +96,14 @@ class Exposure:
     sentences: Counter[tuple[str, Pair, str]] = field(default_factory=Counter)
     singles: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, kind: str, sentence: str, left: str, right: str) -> None:
-        """Count one page that was shown."""
+    def add(self, kind: str, sentence: str, left: str, right: str, times: int = 1) -> None:
+        """Count a page that was shown so many times."""
         if kind == "single":
-            self.singles[left, sentence] += 1
+            self.singles[left, sentence] += times
         elif kind in ("pair", "set"):
             pair = _pair(left, right)
-            self.pairs[kind, pair] += 1
-            self.sentences[kind, pair, sentence] += 1
+            self.pairs[kind, pair] += times
+            self.sentences[kind, pair, sentence] += times
 
 
 def plan(stimuli: StimulusSet, rater: str, exposure: Exposure) -> list[Planned]:

@@ -20,8 +20,8 @@ from typing import Any
 
 from cteg.errors import InputError, StudyError
 from cteg.study import wording
-from cteg.study.ballot import Ballot, Event, Trial, seconds_between
-from cteg.study.design import plan
+from cteg.study.ballot import Ballot, Draft, Event, Trial, seconds_between
+from cteg.study.design import Exposure, plan
 from cteg.study.models import TROUBLE
 from cteg.study.stimuli import StimulusSet
 from cteg.study.store import Store, check_identifier
@@ -122,9 +122,7 @@ class Engine:
         if device not in DEVICES:
             raise InputError(f"The device must be one of {', '.join(DEVICES)}.")
         if self._ballot.sitting(rater) is None:
-            pages = plan(self._stimuli, rater, self._ballot.exposure())
-            longest = [self._stimuli.seconds((*page.left, *page.right)) for page in pages]
-            self._ballot.open(rater, version, device, pages, longest)
+            self._ballot.open(rater, version, device, lambda exposure: self._draw(rater, exposure))
         return self.page(rater)
 
     def clip(self, rater: str, token: str, number: int) -> bytes:
@@ -189,6 +187,10 @@ class Engine:
         return self._store.forget(rater)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _draw(self, rater: str, exposure: Exposure) -> list[Draft]:
+        pages = plan(self._stimuli, rater, exposure)
+        return [(page, self._stimuli.seconds((*page.left, *page.right))) for page in pages]
 
     def _open_trial(self, rater: str, token: str) -> Trial:
         """Return the trial that a rater is at, which must be the one of the token."""

@@ -69,9 +69,9 @@ def describe(kind: type) -> list[dict[str, Any]]:
 
 
 def _meanings(kind: type) -> dict[str, str]:
-    """Read what the docstring says of every attribute."""
-    section = (kind.__doc__ or "").partition("Attributes:")[2]
-    found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", section, re.MULTILINE)
+    """Read what the docstrings of a class and its bases say of every attribute."""
+    sections = [(base.__doc__ or "").partition("Attributes:")[2] for base in kind.__mro__]
+    found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", "\n".join(sections), re.MULTILINE)
     return {name: re.sub(r"\s+", " ", text).strip() for name, text in found}
 
 

@@ -55,15 +55,15 @@ def missing(reason: str, n: int = 0) -> Measured:
     return Measured(n=n, reason=reason)
 
 
-def margin_over_raters(without: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return half the width of 95 % intervals that say how the figures would differ with other raters.
+def margin_without_each(without: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return half the width of 95 % intervals that say how figures would differ with other units (raters, mostly).
 
-    The jackknife with Student's t: a standard error from leaving out one rater at a time, with all votes of that
-    rater. For a mean over raters this is the usual t interval. It needs no random draws, and it held its rate where
+    The jackknife with Student's t: a standard error from leaving out one unit at a time, with all that belongs to it.
+    For a mean over raters this is the usual t interval. It needs no random draws, and it held its rate where
     percentiles of a bootstrap over raters did not (`docs/study.md`, "Does it find what is there?").
 
     Args:
-        without: (R, ...), the figures with each of R raters left out, R from 2.
+        without: (N, ...), the figures with each of N units left out, N from 2.
 
     Returns:
         (...).
@@ -74,9 +74,9 @@ def margin_over_raters(without: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy.stats import t
     except ImportError as error:
         raise need("scipy") from error
-    raters = len(without)
-    variance = (raters - 1) / raters * ((without - without.mean(0)) ** 2).sum(0)
-    return t.ppf((1 + LEVEL) / 2, raters - 1) * np.sqrt(variance)
+    n = len(without)
+    variance = (n - 1) / n * ((without - without.mean(0)) ** 2).sum(0)
+    return t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt(variance)
 
 
 def share(successes: int, n: int, nothing: str, against: float | None = None) -> Measured:

@@ -350,16 +350,11 @@ class Receipt:
     score: int | None
 
 
-@dataclass(frozen=True)
-class Vote:
-    """One vote of the blind study with the trial that it answers, as statistics and exports see it.
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What one page of a sitting shows.
 
     Attributes:
-        id: Random id of the vote, 32 hexadecimal digits.
-        study: Id of the stimulus set.
-        rater: Pseudonym of the rater, 16 hexadecimal digits.
-        device: `desktop`, `tablet`, `phone` or `unknown`.
-        consent: Version of the consent text.
         place: Place in the sitting, from 0.
         attempt: How often the page was shown, from 1.
         kind: One of `KINDS`.
@@ -370,25 +365,9 @@ class Vote:
         right_clips: The same for the right.
         expected: Answer that a `check` told the rater to give.
         repeats: Place of the trial that a `repeat` repeats.
-        fit: Which face shows the feeling better, one of `SIDES`.
-        natural: Which movement looks more natural, one of `SIDES`.
-        variety: Which set varies more while still fitting, one of `SIDES`.
-        score: How well the face fits, 1...5.
-        check_state: `passed`, `failed` or `unknown` for a `check`.
-        seconds: Time that the page was visible.
-        plays: Times that a clip was started.
-        seeks: Times that the rater moved within a clip.
-        flag: `trouble` where the clips could not be played; empty otherwise.
         longest: Length of the longest clip of the page in seconds.
-        app_version: Version of CTEG.
-        created: Time of the vote, ISO 8601 in UTC.
     """
 
-    id: str
-    study: str
-    rater: str
-    device: str
-    consent: str
     place: int
     attempt: int
     kind: str
@@ -399,6 +378,37 @@ class Vote:
     right_clips: str
     expected: str | None
     repeats: int | None
+    longest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote(Shown):
+    """One vote of the blind study with the page that it answers, as statistics and exports see it.
+
+    Attributes:
+        id: Random id of the vote, 32 hexadecimal digits.
+        study: Id of the stimulus set.
+        rater: Pseudonym of the rater, 16 hexadecimal digits.
+        device: `desktop`, `tablet`, `phone` or `unknown`.
+        consent: Version of the consent text.
+        fit: Which face shows the feeling better, one of `SIDES`.
+        natural: Which movement looks more natural, one of `SIDES`.
+        variety: Which set varies more while still fitting, one of `SIDES`.
+        score: How well the face fits, 1...5.
+        check_state: `passed`, `failed` or `unknown` for a `check`.
+        seconds: Time that the page was visible.
+        plays: Times that a clip was started.
+        seeks: Times that the rater moved within a clip.
+        flag: `trouble` where the clips could not be played; empty otherwise.
+        app_version: Version of CTEG.
+        created: Time of the vote, ISO 8601 in UTC.
+    """
+
+    id: str
+    study: str
+    rater: str
+    device: str
+    consent: str
     fit: str | None
     natural: str | None
     variety: str | None
@@ -408,7 +418,6 @@ class Vote:
     plays: int
     seeks: int
     flag: str
-    longest: float
     app_version: str
     created: str
 

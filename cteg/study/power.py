@@ -9,7 +9,7 @@ import numpy as np
 from cteg.errors import InputError
 from cteg.study import quality
 from cteg.study.bradley_terry import newton, win_matrices, with_ridge, without_each
-from cteg.study.measured import margin_over_raters
+from cteg.study.measured import margin_without_each
 from cteg.study.models import Vote
 from cteg.study.simulate import Population, make_raters, make_study, simulate_votes, truth
 from cteg.study.stats import comparisons
@@ -42,7 +42,7 @@ def differences(stimuli: StimulusSet, population: Population, raters: int, seed:
     wins, _ = win_matrices(comparisons(real_pairs(votes), FIT), stimuli.compared)
     total = wins.sum(0)
     (strengths,), without = newton(with_ridge(total, total)[None]), without_each(wins)
-    gap, margin = strengths[0] - strengths[1], margin_over_raters(without[:, 0] - without[:, 1])
+    gap, margin = strengths[0] - strengths[1], margin_without_each(without[:, 0] - without[:, 1])
     return np.array([gap, gap - margin, gap + margin])
 
 

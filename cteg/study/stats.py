@@ -16,7 +16,7 @@ import numpy as np
 from cteg.study import quality
 from cteg.study.agreement import alpha
 from cteg.study.bradley_terry import Comparison, Ranking, rank
-from cteg.study.measured import Measured, holm, margin_over_raters, missing, need, share
+from cteg.study.measured import Measured, holm, margin_without_each, missing, need, share
 from cteg.study.models import Vote
 from cteg.study.quality import RaterRecord
 from cteg.study.wording import FIT, NATURAL, VARIETY
@@ -231,7 +231,7 @@ def scale_mean(votes: Sequence[Vote], condition: str) -> Measured:
     if len(means) == 1:
         return Measured(float(means[0]), n=1, reason="one rater: no interval without a second one")
     mean = float(means.mean())
-    margin = float(margin_over_raters((means.sum() - means) / (len(means) - 1)))
+    margin = float(margin_without_each((means.sum() - means) / (len(means) - 1)))
     return Measured(mean, max(mean - margin, SCORES[0]), min(mean + margin, SCORES[-1]), len(means))
 
 
@@ -284,30 +284,29 @@ def signed_rank_p(gaps: np.ndarray) -> float:
 
 
 def agreement(votes: Sequence[Vote]) -> Measured:
-    """Krippendorff's alpha of the scores, ordinal, clips as units; interval over raters."""
-    counts = value_counts(votes)  # (R, U, 5)
-    total = counts.sum(0)
-    shared = int((total.sum(1) >= 2).sum())
-    if not shared:
+    """Krippendorff's alpha of the scores, ordinal; interval over clips, since a clip is what raters agree on."""
+    counts = value_counts(votes)
+    counts = counts[counts.sum(1) >= 2]  # (U, 5)
+    if len(counts) == 0:
         return missing("no clip was rated by two raters")
-    value = float(alpha(total, SCORES))
+    value = float(alpha(counts, SCORES))
     if np.isnan(value):
-        return missing("all shared ratings are the same: agreement cannot be told from chance", shared)
-    without = alpha(total - counts, SCORES)  # (R,)
+        return missing("all shared ratings are the same: agreement cannot be told from chance", len(counts))
+    others = np.broadcast_to(counts, (len(counts), *counts.shape)) * ~np.eye(len(counts), dtype=bool)[:, :, None]
+    without = alpha(others, SCORES)  # (U,)
     if np.isnan(without).any():
-        return Measured(value, n=shared, reason="too few shared ratings for an interval")
-    margin = float(margin_over_raters(without))
-    return Measured(value, max(value - margin, -1.0), min(value + margin, 1.0), shared)
+        return Measured(value, n=len(counts), reason="too few shared ratings for an interval")
+    margin = float(margin_without_each(without))
+    return Measured(value, max(value - margin, -1.0), min(value + margin, 1.0), len(counts))
 
 
 def value_counts(votes: Sequence[Vote]) -> np.ndarray:
-    """Return (raters, clips, 5), how often a rater gave a clip a score."""
+    """Return how often each clip got each score, (clips, 5)."""
     scored = [vote for vote in votes if vote.score is not None]
     clips = {clip: row for row, clip in enumerate(sorted({vote.left_clips for vote in scored}))}
-    raters = {rater: row for row, rater in enumerate(sorted({vote.rater for vote in scored}))}
-    counts = np.zeros((len(raters), len(clips), len(SCORES)))
+    counts = np.zeros((len(clips), len(SCORES)))
     for vote in scored:
-        counts[raters[vote.rater], clips[vote.left_clips], vote.score - 1] += 1
+        counts[clips[vote.left_clips], vote.score - 1] += 1
     return counts
 
 

@@ -239,7 +239,7 @@ class Store:
         connection.execute(records.delete().where(mine))
 
     def _patiently(self, store: Callable[[sa.Connection], dict]) -> dict:
-        """Store an event; on a server database two first events can collide on their sequence number."""
+        """Store an event; where servers take no turns, two first events can collide on their sequence number."""
         for _ in range(3):
             try:
                 with self._begin(NOT_SAVED) as connection:
@@ -250,7 +250,7 @@ class Store:
 
     def _append(self, connection: sa.Connection, event: dict) -> dict:
         """Add a score after the rater's latest one of this clip, unless it says nothing new."""
-        clip, table = _clip_of(connection, event), models.ratings
+        clip, table = self._clip_of(connection, event), models.ratings
         is_known = (table.c.clip == event["clip"]) & (table.c.rater == event["rater"])
         row, is_new = self._follow(connection, table, event, is_known, ("score", "text"), clip.mode)
         if is_new:
@@ -259,7 +259,7 @@ class Store:
 
     def _append_choice(self, connection: sa.Connection, event: dict) -> dict:
         """Add a choice after the rater's latest one of this request, unless it says nothing new."""
-        clip, table = _clip_of(connection, event), models.choices
+        clip, table = self._clip_of(connection, event), models.choices
         event = {**event, "run": clip.run}
         is_known = (table.c.run == clip.run) & (table.c.rater == event["rater"])
         row, is_new = self._follow(connection, table, event, is_known, ("clip", "is_best", "text"), clip.mode)
@@ -267,6 +267,17 @@ class Store:
             clips = connection.execute(sa.select(models.clips).where(models.clips.c.run == clip.run)).mappings()
             self.database.seal(event["rater"], [*((models.clips, dict(other)) for other in clips), (table, row)])
         return row
+
+    def _clip_of(self, connection: sa.Connection, event: dict) -> sa.Row:
+        """Return the clip of an event, if this rater may rate it with this text, and take the turn at its request."""
+        query = sa.select(models.clips).where(models.clips.c.token == event["clip"])
+        clip = connection.execute(query).first()
+        if clip is None or clip.rater != event["rater"]:
+            raise StudyError("This face cannot be rated from here: it was made for another page. Please generate anew.")
+        if event["text"] is not None and text_hash(event["text"]) != clip.text_sha256:
+            raise InputError("The sentence does not belong to this face.")
+        self.database.take_turn(connection, clip.run)
+        return clip
 
     def _follow(
         self,
@@ -307,16 +318,6 @@ def _make_event(token: object, rater: str, event: str, text: object, head: objec
     if not isinstance(head, str) or len(head) > 80:
         raise InputError("A rating needs the name of a head, of at most 80 characters.")
     return {"id": event or secrets.token_hex(16), "clip": token, "rater": rater, "text": text or None, "head": head}
-
-
-def _clip_of(connection: sa.Connection, event: dict) -> sa.Row:
-    """Return the clip of an event, if this rater may rate it with this text."""
-    clip = connection.execute(sa.select(models.clips).where(models.clips.c.token == event["clip"])).first()
-    if clip is None or clip.rater != event["rater"]:
-        raise StudyError("This face cannot be rated from here: it was made for another page. Please generate anew.")
-    if event["text"] is not None and text_hash(event["text"]) != clip.text_sha256:
-        raise InputError("The sentence does not belong to this face.")
-    return clip
 
 
 def text_hash(text: str) -> str:

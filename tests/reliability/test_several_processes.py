@@ -11,12 +11,17 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import pytest
 
+from cteg.study.ballot import Ballot
+from cteg.study.design import Exposure, plan
 from cteg.study.store import Store
+from cteg.study.wording import CONSENT_VERSION
 from tests.conftest import free_port
 from tests.reliability.harness import ROOT, AppProcess, new_client, percentile_95, register, report, timed, to_json
+from tests.study_app import make_set
 from tests.test_training import corpus, train_arguments  # noqa: F401 - a fixture
 
 # -- two apps, one database --------------------------------------------------------------------------------------------
@@ -129,6 +134,58 @@ def check_votes(apps: list[AppProcess], proxy: Proxy) -> None:
         met=sum(handled),
         p95_s=percentile_95(times),
     )
+
+
+def spread(counts: Counter) -> int:
+    return max(counts.values()) - min(counts.values())
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("study_settings", ["postgresql"], indirect=True)
+def test_two_apps_with_one_postgresql_share_a_study_fairly(study_settings, tmp_path):
+    """Raters who come at the same time, half to either app, are given what they would be given one by one."""
+    stimuli = make_set(tmp_path / "stimuli")
+    database = {"CTEG_DATABASE_URL": study_settings.database_url, "CTEG_WEIGHTS": "none"}
+    environment = {**database, "CTEG_STUDY": str(stimuli.folder), "CTEG_STUDY_ONLY": "1"}
+    apps = [AppProcess(tmp_path / str(number), environment) for number in range(2)]
+    raters = [secrets.token_hex(16) for _ in range(30)]
+    try:
+        urls = [app.wait_until_up().url for app in apps]
+
+        def agree(number: int) -> int:
+            with new_client(urls[number % 2]) as client:
+                fields = {"rater": raters[number], "version": CONSENT_VERSION, "device": "desktop"}
+                return client.post("cteg-study/consent", json=fields).status_code
+
+        with ThreadPoolExecutor(10) as pool:
+            assert set(pool.map(agree, range(len(raters)))) == {200}
+    finally:
+        for app in apps:
+            app.end()
+    store = Store(study_settings)
+    with store.database.begin("") as connection:
+        shown = Ballot(store, stimuli.study).exposure(connection)
+    store.close()
+    alone = Exposure()
+    for rater in raters:
+        for page in plan(stimuli, rater, alone):
+            alone.add(page.kind, page.sentence, *page.conditions)
+    compared = list(combinations(sorted(stimuli.compared), 2))
+    pairs = Counter({pair: shown.pairs["pair", pair] for pair in compared})
+    assert pairs.total() == 12 * len(raters)
+    assert spread(pairs) <= 1
+    everyone = [condition.name for condition in stimuli.conditions]
+    rated = Counter({name: sum(n for (other, _), n in shown.singles.items() if other == name) for name in everyone})
+    assert spread(rated) <= 1
+    together, one_by_one = (
+        max(
+            spread(Counter({s.id: some.sentences["pair", pair, s.id] for s in stimuli.real_sentences}))
+            for pair in compared
+        )
+        for some in (shown, alone)
+    )
+    assert together <= one_by_one + 1
+    report("two apps share a study", raters=len(raters), pairs=spread(pairs), single=spread(rated), sentence=together)
 
 
 # -- two processes train -----------------------------------------------------------------------------------------------
