@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from cteg.metrics import variation_within_frame
 from tests.models import small_model
 from training import calibrate
 
@@ -31,9 +30,8 @@ def test_amplitude_makes_up_for_weak_faces(monkeypatch):
     monkeypatch.setattr(calibrate, "draw", weaker)
     amplitude, *_ = calibrate.movement(MODEL, Labelled(), 0.0, 0.0)
     drawn = [clip for group in weaker(None, None, step_spread=0.0) for clip in group]
-    assert variation_within_frame([amplitude * clip for clip in drawn]) == pytest.approx(
-        variation_within_frame([clip for group in TRUE for clip in group]), rel=0.01
-    )
+    wanted = calibrate.variation([clip for group in TRUE for clip in group])
+    assert calibrate.variation([amplitude * clip for clip in drawn]) == pytest.approx(wanted, rel=0.01)
 
 
 def test_spread_grows_until_the_first_bound_is_met(monkeypatch):

@@ -3,8 +3,8 @@
 Three numbers of `CTEGConfig` that training does not see are fitted on held-out sentences, in this order:
 
 - `sequence_guidance`, so that the mix of feelings over a sentence's clips is nearest to its labels;
-- `amplitude`, so that the variance within a frame equals the reference's. What a model is unsure of it averages, and
-  faces come out weak. Speech synthesis knows the same loss and the same cure, as global variance compensation (Toda and
+- `amplitude`, so that the two readings of Variation, within a frame and over time, lie about the reference's (their
+  geometric mean equals it). What a model is unsure of it averages, and faces come out weak. Speech synthesis knows the same loss and the same cure, as global variance compensation (Toda and
   Tokuda 2007);
 - `step_spread`, so that FgD equals the reference's, unless jerk would leave its bound first. Drawn frame after frame,
   small doubts average out and faces move less than they should; only the step latents are spread, the sequence latent
@@ -16,6 +16,7 @@ Amplitude and spread depend on each other, and are fitted together.
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -64,17 +65,22 @@ def fit_guidance(model: CTEG, judge: Judge) -> float:
     return min(found, key=found.get)
 
 
+def variation(clips: list[Frames]) -> float:
+    """Geometric mean of the two readings of Variation."""
+    return math.sqrt(metrics.variation_within_frame(clips) * metrics.variation_over_time(clips))
+
+
 def movement(model: CTEG, judge: Judge, spread: float, guidance: float) -> tuple[float, float, float]:
     """Return the amplitude that a spread needs, and with it FgD and jerk, divided by the reference's."""
     drawn = draw(model, judge, step_spread=spread, amplitude=1.0, sequence_guidance=guidance)
     ours, true = ([clip for group in groups for clip in group] for groups in (drawn, judge.references))
-    wanted, first = metrics.variation_within_frame(true), model.first_frame.cpu().numpy()
+    wanted, first = variation(true), model.first_frame.cpu().numpy()
 
     def at(amplitude: float) -> list[Frames]:
         clips = [first + amplitude * (clip - first) for clip in ours]
         return [layout.clamp_open(clip) for clip in clips] if model.config.space == "open" else clips
 
-    amplitude = brentq(lambda tried: metrics.variation_within_frame(at(tried)) - wanted, *AMPLITUDES, xtol=1e-3)
+    amplitude = brentq(lambda tried: variation(at(tried)) - wanted, *AMPLITUDES, xtol=1e-3)
     change = metrics.fine_grained_diversity(at(amplitude)) / metrics.fine_grained_diversity(true)
     jerk = metrics.jerk(at(amplitude)) / metrics.jerk(true)
     typer.echo(f"spread {spread:.3f}: amplitude {amplitude:.3f}, FgD {change:.3f}, jerk {jerk:.3f}")
