@@ -21,6 +21,7 @@ from cteg.face.heads import read_head
 from cteg.face.rig import check_space
 from cteg.settings import Settings
 from cteg.study.store import Store
+from cteg.threads import wait_without_spinning
 from cteg.ui.server import serve
 from cteg.ui.services import Generator, GeneratorHandle, Services, head_path, open_study, open_sync
 
@@ -41,6 +42,7 @@ def load_generator(settings: Settings) -> Generator:
 
 def main() -> int:
     """Start the app; return the exit code."""
+    wait_without_spinning()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings.from_environment()
