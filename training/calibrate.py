@@ -4,8 +4,8 @@ Three numbers of `CTEGConfig` that training does not see are fitted on held-out 
 
 - `sequence_guidance`, so that the mix of feelings over a sentence's clips is nearest to its labels;
 - `amplitude`, so that the two readings of Variation, within a frame and over time, lie about the reference's (their
-  geometric mean equals it). What a model is unsure of it averages, and faces come out weak. Speech synthesis knows the same loss and the same cure, as global variance compensation (Toda and
-  Tokuda 2007);
+  geometric mean equals it). What a model is unsure of it averages, and faces come out weak. Speech synthesis knows the
+  same loss and the same cure, as global variance compensation (Toda and Tokuda 2007);
 - `step_spread`, so that FgD equals the reference's, unless jerk would leave its bound first. Drawn frame after frame,
   small doubts average out and faces move less than they should; only the step latents are spread, the sequence latent
   keeps its own.
