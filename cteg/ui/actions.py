@@ -7,33 +7,29 @@ details in the log only.
 
 from __future__ import annotations
 
-import base64
 import functools
 import inspect
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
-import numpy as np
-import orjson
 
-from cteg.clip import Clip
 from cteg.errors import CtegError, InputError, StudyError
 from cteg.face.heads import offered_heads
 from cteg.sentences import split_sentences
 from cteg.study.store import check_identifier
 from cteg.ui.insights import Explainer, Insights
+from cteg.ui.packing import exact_lists, shared, shown
 from cteg.ui.services import Services, weights_folder
 from cteg.ui.take_away import RecentRuns, TakeAway
 from cteg.ui.zero_gpu import performer
 
 logger = logging.getLogger(__name__)
 
-INT16_MAX = 32767
 NEWS_EVERY = 1.5
 """Seconds between two of the page's looks at faces that are still being made: each look brings all frames so far."""
 
@@ -108,9 +104,9 @@ class Actions:
         text, settings = _checked(text, samples, temperature, seed, guidance)
         *_, clips = self._perform(text, settings)
         return {
-            **_shared(clips),
+            **shared(clips),
             "clips": [
-                {"seed": clip.seed, "frames": len(clip), "coefficients": _exact_lists(clip.coefficients)}
+                {"seed": clip.seed, "frames": len(clip), "coefficients": exact_lists(clip.coefficients)}
                 for clip in clips
             ],
         }
@@ -136,14 +132,14 @@ class Actions:
             self._runs.keep(run, clips)
             if len(ends) < len(parts) and time.monotonic() - told > NEWS_EVERY:
                 told = time.monotonic()
-                yield {**_shown(clips, ends), "run": run, "parts": parts, "notice": "", "partial": True}
+                yield {**shown(clips, ends), "run": run, "parts": parts, "notice": "", "partial": True}
         tokens: list[str | None] = [None] * len(clips)
         notice = ""
         try:
             tokens = list(self._services.store.register(rater, clips))
         except StudyError as error:
             notice = str(error)
-        yield {**_shown(clips, ends, tokens), "run": run, "parts": parts, "notice": notice, "partial": False}
+        yield {**shown(clips, ends, tokens), "run": run, "parts": parts, "notice": notice, "partial": False}
 
     @at_the_edge
     def rate(self, token: str, rater: str, score: int | None, rating: str = "", text: str = "", head: str = "") -> dict:
@@ -222,41 +218,3 @@ def _checked(text: Any, *settings: Any) -> tuple[str, dict[str, Any]]:
     from cteg.text import check_text
 
     return check_text(text), asdict(check_settings(*settings))
-
-
-def _shared(clips: list[Clip]) -> dict[str, Any]:
-    """Return what all clips of a request have in common."""
-    first = clips[0]
-    return {
-        "text": first.text,
-        "temperature": float(first.temperature),
-        "guidance": float(first.guidance),
-        "weights": first.weights,
-        "space": first.space,
-        "fps": float(first.fps),
-    }
-
-
-def _shown(clips: list[Clip], ends: list[list[int]], tokens: Sequence[str | None] = ()) -> dict[str, Any]:
-    """Return clips as the player gets them; `ends` has a row for every part and a column for every clip."""
-    tokens = tokens or [None] * len(clips)
-    return {
-        **_shared(clips),
-        "seed": clips[0].seed,
-        "clips": [
-            {"seed": clip.seed, "token": token, "ends": list(clip_ends), **_packed(clip)}
-            for clip, token, clip_ends in zip(clips, tokens, zip(*ends, strict=True), strict=True)
-        ],
-    }
-
-
-def _exact_lists(coefficients: np.ndarray) -> list[list[float]]:
-    """Return (T, 53) float32 as lists whose numbers read back as the same float32, in their shortest form."""
-    return orjson.loads(orjson.dumps(coefficients, option=orjson.OPT_SERIALIZE_NUMPY))
-
-
-def _packed(clip: Clip) -> dict[str, Any]:
-    """Return a clip for the player: int16 steps of 1/32767 of its largest coefficient, a third of float32 as JSON."""
-    scale = float(np.abs(clip.coefficients).max()) / INT16_MAX or 1.0
-    steps = np.rint(clip.coefficients / scale).astype("<i2")
-    return {"frames": len(clip), "scale": scale, "data": base64.b64encode(steps.tobytes()).decode()}

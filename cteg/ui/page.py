@@ -39,8 +39,8 @@ ACTIONS_HEADING = """
 """
 PLAYER_TEMPLATE = '<section class="cteg-player" aria-label="Faces"></section>'
 PLAYER_START = """
-window.cteg = import(new URL(props.player + "player.js", document.baseURI))
-  .then((player) => player.mount(element, props, watch, trigger));
+window.cteg = import(new URL(props.player + "app.js", document.baseURI))
+  .then((app) => app.mount(element, props, watch, trigger));
 window.cteg.catch((error) => console.error(error));
 """
 BEGIN = """

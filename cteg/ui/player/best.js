@@ -1,29 +1,30 @@
 /** Which of the faces is the best: one choice for all of them, to be changed and taken back. */
 
 import { element } from "./dom.js";
-import { randomId, saveChoice } from "./server.js";
+import { randomId } from "./memory.js";
 
 const NAMES = { true: "★ best", false: "☆ best" };
 
 export class BestChoice {
   /**
    * @param {import("./clip.js").Clip[]} clips
-   * @param {import("./ratings.js").Circumstances} circumstances
+   * @param {(choice: {token: string, isBest: boolean, id: string}) => Promise<void>} save Rejects with one sentence
+   * where the choice was not saved.
    * @param {(failure: string) => void} onchange Called whenever a choice was saved or taken back, and with one
    * sentence when it was not.
    * @param {number | null} best Index of the face that was chosen before.
    */
-  constructor(clips, circumstances, onchange, best = null) {
+  constructor(clips, save, onchange, best = null) {
     this.best = best; // as saved
     this.#clips = clips;
-    this.#circumstances = circumstances;
+    this.#store = save;
     this.#onchange = onchange;
     this.buttons = clips.map((clip, index) => this.#makeButton(clip, index));
     this.#show(best);
   }
 
   #clips;
-  #circumstances;
+  #store;
   #onchange;
   #shown = null; // what was pressed last, saved or not
   #queue = Promise.resolve();
@@ -42,7 +43,7 @@ export class BestChoice {
     if (wanted === this.best || changed === null) return;
     const { token } = this.#clips[changed];
     try {
-      await saveChoice({ token, isBest: wanted !== null, id, ...this.#circumstances() });
+      await this.#store({ token, isBest: wanted !== null, id });
     } catch (error) {
       if (this.#shown === wanted) this.#show(this.best);
       this.#onchange(error.message);

@@ -1,7 +1,7 @@
 /** The words under the faces: what is being performed at this moment, shown on request. */
 
 import { element, iconButton } from "./dom.js";
-import { rememberCaptions, wantsCaptions } from "./server.js";
+import { rememberCaptions, wantsCaptions } from "./memory.js";
 
 export class Captions {
   constructor() {

@@ -16,7 +16,8 @@ const MOST_LARGE = 2;
 export class FaceGrid {
   /**
    * @param {object} listeners
-   * @param {import("./ratings.js").Circumstances} listeners.circumstances
+   * @param {(rating: object) => Promise<void>} listeners.saveRating See `RatingScale`.
+   * @param {(choice: object) => Promise<void>} listeners.saveChoice See `BestChoice`.
    * @param {() => void} listeners.onrated Called whenever an answer was saved or taken back.
    * @param {(message: string) => void} listeners.onfailed Called when a choice was not saved.
    * @param {() => void} listeners.onlayout Called when faces moved on the page.
@@ -62,11 +63,11 @@ export class FaceGrid {
    * @param {boolean} isSame Whether these are the faces that are shown already, further on: large ones stay large.
    */
   fill(clips, { scores = [], best = null } = {}, isSame = false) {
-    const { circumstances, onrated, onfailed } = this.#listeners;
+    const { saveChoice, onrated, onfailed } = this.#listeners;
     const onchange = (failure) => (failure ? onfailed(failure) : onrated());
     this.node.querySelectorAll(".face").forEach((face) => face.remove());
     const real = clips.filter((clip) => clip.seed !== null);
-    this.#choice = real.length > 1 ? new BestChoice(real, circumstances, onchange, best) : null;
+    this.#choice = real.length > 1 ? new BestChoice(real, saveChoice, onchange, best) : null;
     this.#scales = [];
     clips.forEach((clip, index) => {
       const label = clip.seed === null ? "A waiting face" : `Face ${index + 1} of ${clips.length}`;
@@ -140,8 +141,8 @@ export class FaceGrid {
     const buttons = element("span", { class: "looks" }, ...(faces > 1 ? [compare] : []), enlarge);
     window.append(element("span", { class: "number", text: String(index + 1) }), buttons, seed);
     if (this.#choice) window.append(this.#choice.buttons[index]);
-    const { circumstances, onrated } = this.#listeners;
-    const scale = new RatingScale(index + 1, clip.token, circumstances, onrated, score);
+    const { saveRating, onrated } = this.#listeners;
+    const scale = new RatingScale(index + 1, clip.token, saveRating, onrated, score);
     this.#scales.push(scale);
     face.append(element("figcaption", {}, scale.node));
   }

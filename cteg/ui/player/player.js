@@ -9,16 +9,18 @@ import { Captions } from "./captions.js";
 import { Clip, neutralClip, strongestFrame } from "./clip.js";
 import { Clock } from "./clock.js";
 import { Controls, followPointer } from "./controls.js";
+import { makeDeck } from "./deck.js";
 import { count, element } from "./dom.js";
 import { FaceGrid } from "./faces.js";
 import { Film } from "./film.js";
+import { Heading } from "./heading.js";
 import { HeadChooser } from "./heads.js";
-import { complain, readLink } from "./link.js";
+import { Maker } from "./maker.js";
+import * as memory from "./memory.js";
 import { QuestionLine } from "./question.js";
-import * as server from "./server.js";
 import { Share } from "./share.js";
 import { NoWebGL, Stage } from "./stage.js";
-import { TakeAway, download } from "./take.js";
+import { TakeAway } from "./take.js";
 
 const WAITING_FACES = 4;
 const LONG_WAIT = 2000; // milliseconds until the player says more about the wait
@@ -37,6 +39,14 @@ const LONG_WAIT = 2000; // milliseconds until the player says more about the wai
  * @property {string[]} [parts] The sentences that are performed one after the other; one, `text`, if missing.
  * @property {string} notice Why ratings are off; empty where they are on.
  * @property {import("./clip.js").ClipData[]} clips
+ *
+ * @typedef {object} Backend Who serves the player.
+ * @property {URL} root Where heads and files are.
+ * @property {boolean} makes Whether it performs sentences and makes files; a page of ready clips does neither.
+ * @property {() => Promise<{notice?: string, model?: string} | null>} health
+ * @property {(rating: object) => Promise<void>} saveRating See `server.js`.
+ * @property {(choice: object) => Promise<void>} saveChoice
+ * @property {(wish: object) => void} askFile
  */
 
 export class Player {
@@ -45,33 +55,32 @@ export class Player {
    * @param {import("./heads.js").Head[]} heads What the server offers.
    * @param {string} first Address of the head that is shown first.
    * @param {import("./link.js").Setting[]} settings What a request may set.
-   * @param {(wish: object) => void} ontake Asks the server for a file.
+   * @param {Backend} backend
    */
-  constructor(root, heads, first, settings, ontake) {
+  constructor(root, heads, first, settings, backend) {
     this.root = root;
-    this.#settings = settings;
-    const known = server.recallHead();
+    this.backend = backend;
+    const known = memory.recallHead();
     const chosen = heads.find((head) => head.name === known) ?? heads.find((head) => head.url === first);
-    this.heads = new HeadChooser(heads, chosen, server.appRoot(), (head) => this.wear(head));
-    this.take = new TakeAway((wish) => this.#take(wish));
-    const result = () => ({ request: this.#request(), weights: this.#run.weights });
-    this.share = new Share(settings, server.appRoot(), result);
+    this.heads = new HeadChooser(heads, chosen, backend.root, (head) => this.wear(head));
+    this.take = new TakeAway((wish) => this.#maker.make(wish));
+    const ask = (wish) => backend.askFile({ ...wish, run: this.#run.run, head: this.#worn.name });
+    this.#maker = new Maker(ask, (busy) => (this.take.busy = busy), (file) => this.#showFilm(file));
+    const result = () => ({ request: this.request, weights: this.#run.weights });
+    this.share = new Share(settings, backend.root, result, backend.makes);
     this.clock = new Clock();
     this.captions = new Captions();
-    this.controls = new Controls(this.#deck());
+    this.deck = makeDeck(this);
+    this.controls = new Controls(this.deck);
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.#askFile = ontake;
     this.#build();
     this.#setState("starting");
   }
 
-  #settings;
-  #link = null; // what the address of the page asks for, until it is done
   #run = null;
   #stage = null;
   #worn = null; // the head that the faces have
-  #askFile;
-  #making = null; // what the server makes: "file", or the "film" that is shown, or an "old film" that is not wanted
+  #maker;
   #drawless = false; // this browser cannot draw faces
   #waitTimer = 0;
   #loaded;
@@ -92,7 +101,7 @@ export class Player {
   async show(run, answers = {}) {
     const began = performance.now();
     await this.#loaded;
-    if (!run || !(this.#stage || (this.#drawless && !run.partial))) return;
+    if (!run || !(this.#stage || (this.#filmed && !run.partial))) return;
     clearTimeout(this.#waitTimer);
     const head = this.heads.offer(run.space);
     if (!head) throw new Error(`a clip of the space ${run.space} needs another head`);
@@ -106,7 +115,7 @@ export class Player {
     this.take.offer(clips.length, run.space);
     this.share.update();
     this.#setState(run.partial ? "growing" : "ready");
-    this.#describe(run);
+    this.heading.describe(run);
     this.#start(clips, isSame);
     if (this.#drawless) return this.#askFilm();
     this.#stage.refresh();
@@ -132,63 +141,37 @@ export class Player {
       console.error(error);
       if (this.heads.chosen !== head) return;
       this.heads.choose(this.#worn);
-      this.#notify(`${head.title} could not be loaded; please try again.`);
+      this.heading.notify(`${head.title} could not be loaded; please try again.`);
       return;
     }
     this.#setWorn(head);
-    server.rememberHead(head.name);
-    this.#notify(this.#run?.notice ?? "");
+    memory.rememberHead(head.name);
+    this.heading.notify(this.#run?.notice ?? "");
     this.#stage.draw();
   }
 
   #wearInFilm(head) {
     this.#setWorn(head);
-    server.rememberHead(head.name);
+    memory.rememberHead(head.name);
     if (this.root.dataset.state === "ready") this.#askFilm();
   }
 
   /** Shows again what this tab showed before it was reloaded. */
   async restore() {
-    const { run, ...answers } = server.recallRun();
+    const { run, ...answers } = memory.recallRun();
     try {
       await this.show(run, answers);
     } catch {
-      server.rememberRun(null); // kept by another version of the player
+      memory.rememberRun(null); // kept by another version of the player
       this.#showIdle();
     }
   }
 
-  /**
-   * Fills the form: from the address of the page where it asks for something, else as what is shown again was made.
-   *
-   * @param {any[]} form Sentence and settings as they are.
-   * @returns {any[]} The same as they should be.
-   */
-  readLink(form) {
-    const heads = this.heads.names;
-    this.#link = server.isFollowed(location.search) ? null : readLink(location.search, this.#settings, heads);
-    const wanted = this.#link?.request ?? (this.#run && this.#request()) ?? {};
-    return ["text", ...this.#settings.map(({ name }) => name)].map((name, index) => wanted[name] ?? form[index]);
-  }
-
-  /** Does what the address of the page asks for, once; a reload shows what was shown last. */
-  followLink() {
-    if (!this.#link) return;
-    const { request, wrong } = this.#link;
-    server.rememberFollowed(location.search);
-    this.complaint.textContent = complain(wrong);
-    this.complaint.hidden = !wrong.length;
-    if (request.head) this.wear(this.heads.named(request.head));
-    if (request.text) document.querySelector("#cteg-generate").click();
-  }
-
   /** Shows that a sentence is being performed. */
   begin(text, samples) {
-    this.complaint.hidden = !this.#link?.wrong.length;
-    this.#link = null;
     this.#setState("busy");
     this.#comeIntoView();
-    this.#announce(text, `Performing it in ${count(samples, "different way")}…`);
+    this.heading.announce(text, `Performing it in ${count(samples, "different way")}…`);
     clearTimeout(this.#waitTimer);
     this.#waitTimer = setTimeout(() => this.#reassure(text), LONG_WAIT);
   }
@@ -200,7 +183,7 @@ export class Player {
     if (!["busy", "growing"].includes(this.root.dataset.state)) return;
     if (this.#run) {
       this.#setState("ready");
-      this.#describe(this.#run);
+      this.heading.describe(this.#run);
     } else {
       this.#showIdle();
     }
@@ -210,23 +193,22 @@ export class Player {
   fail(error) {
     console.error(error);
     this.end();
-    this.#notify(`These faces cannot be shown: ${error.message}.`);
+    this.heading.notify(`These faces cannot be shown: ${error.message}.`);
   }
 
   /** Hands a file that the server made to the browser; null where it could not be made. */
   taken(file) {
-    const made = this.#making;
-    this.#making = null;
-    this.take.busy = false;
-    document.body.classList.toggle("cteg-taking", Boolean(file) && made === "file");
-    if (made === "old film") this.#askFilm();
-    else if (made === "film") this.#showFilm(file);
-    else if (file) download(file);
+    this.#maker.taken(file);
   }
 
   /** Where the faces are drawn; null where they cannot be. */
   get stage() {
     return this.#stage;
+  }
+
+  /** Whether films take the place of faces. */
+  get #filmed() {
+    return this.#drawless && this.backend.makes;
   }
 
   /** Under which the server knows what is shown; empty for nothing. */
@@ -254,7 +236,7 @@ export class Player {
       const listeners = { onframe: () => this.#onFrame(), onlost: (lost) => this.#onLost(lost) };
       this.#stage = new Stage(this.faces.node, rig, this.clock, listeners);
       this.#setWorn(head);
-      followPointer(this.faces.node, this.#deck());
+      followPointer(this.faces.node, this.deck);
       this.#showEmpty();
     } catch (error) {
       this.#drawless = error instanceof NoWebGL;
@@ -275,54 +257,24 @@ export class Player {
   }
 
   #build() {
-    this.notice = element("p", { class: "notice", role: "status", hidden: true });
-    this.complaint = element("p", { class: "notice", role: "status", hidden: true });
-    this.headline = element("p", { class: "sentence" });
-    this.detail = element("p", { class: "detail" });
+    const { backend } = this;
+    const circumstances = () => ({ text: this.question.keeps ? this.#run.text : "", head: this.#worn.name });
+    this.heading = new Heading();
     this.faces = new FaceGrid({
-      circumstances: () => ({ text: this.question.keeps ? this.#run.text : "", head: this.#worn.name }),
+      saveRating: (rating) => backend.saveRating({ ...rating, ...circumstances() }),
+      saveChoice: (choice) => backend.saveChoice({ ...choice, ...circumstances() }),
       onrated: () => this.#onRated(),
       onfailed: (message) => this.question.regret(message),
       onlayout: () => this.#onLayout(),
     });
     this.film = new Film(this.calm);
-    this.question = new QuestionLine();
-    const heading = element("div", { class: "heading", role: "status" }, this.headline, this.detail);
+    this.question = new QuestionLine(backend.makes);
     const bar = element("div", { class: "progress", "aria-hidden": "true" });
-    const top = element("div", { class: "top" }, heading, this.heads.node);
-    this.root.append(this.notice, this.complaint, top, this.question.node, bar, this.film.node);
-    this.root.append(this.faces.views, this.faces.node, this.controls.node, this.take.node, this.share.node);
+    const top = element("div", { class: "top" }, this.heading.node, this.heads.node);
+    this.root.append(this.heading.notice, this.heading.complaint, top, this.question.node, bar, this.film.node);
+    this.root.append(this.faces.views, this.faces.node, this.controls.node);
+    this.root.append(...(backend.makes ? [this.take.node] : []), this.share.node);
     this.root.addEventListener("keydown", (event) => this.#onKey(event));
-  }
-
-  /** @returns {import("./controls.js").Deck} */
-  #deck() {
-    const camera = (change) => {
-      if (!this.#stage) return;
-      change(this.#stage.camera);
-      this.#stage.invalidate();
-    };
-    return {
-      clock: this.clock,
-      toggle: () => this.#toggle(),
-      seek: (position) => this.seek(position),
-      step: (direction) => {
-        this.clock.step(direction);
-        this.#stage?.invalidate();
-      },
-      orbit: (yaw, pitch) => camera((view) => view.orbit(yaw, pitch)),
-      zoom: (factor) => camera((view) => view.scale(factor)),
-      resetView: () => camera((view) => view.reset()),
-      leaveEnlarged: () => this.faces.show([]),
-      changed: () => this.#stage?.invalidate(),
-      captions: this.captions,
-    };
-  }
-
-  #toggle() {
-    if (this.clock.playing) this.clock.pause();
-    else this.clock.play();
-    this.#stage?.refresh();
   }
 
   #setFaces(clips, answers = {}, isSame = false) {
@@ -339,19 +291,11 @@ export class Player {
     if (this.#run) this.share.update();
   }
 
-  #take(wish, making = "file") {
-    this.#making = making;
-    this.take.busy = true;
-    document.body.classList.add("cteg-taking");
-    this.#askFile({ ...wish, run: this.#run.run, head: this.#worn.name });
-  }
-
   /** Has the server make a film of what cannot be drawn here; one at a time, so that a later wish waits. */
   #askFilm() {
     this.root.dataset.film = "making";
     this.film.wait();
-    if (this.#making) this.#making = "old film";
-    else this.#take({ kind: "mp4", face: null }, "film");
+    this.#maker.film();
   }
 
   #showFilm(file) {
@@ -364,7 +308,7 @@ export class Player {
     const { answers, answered, rated } = this.faces;
     this.root.dataset.rated = String(rated);
     this.question.thank(answered, rated === answers.scores.length);
-    if (this.#run && !this.#run.partial) server.rememberRun(this.#run, answers);
+    if (this.#run && !this.#run.partial) memory.rememberRun(this.#run, answers);
   }
 
   #onLayout() {
@@ -372,38 +316,22 @@ export class Player {
     this.#stage?.refresh();
   }
 
-  /** What makes the result that is shown, on the head that is shown. */
-  #request() {
+  /** What makes the result that is shown, on the head that is shown; null for nothing. */
+  get request() {
+    if (!this.#run) return null;
     const { text, clips, temperature, seed, guidance = 0 } = this.#run;
     return { text, samples: clips.length, temperature, seed, guidance, head: this.#worn.name };
   }
 
-  #describe(run) {
-    const clarity = run.guidance ? ` · clarity ${run.guidance}` : "";
-    this.#announce(run.text, `seed ${run.seed} · temperature ${run.temperature}${clarity} · ${run.weights}`);
-    this.#notify(run.notice);
-  }
-
-  #announce(sentence, detail) {
-    this.headline.textContent = sentence;
-    this.detail.textContent = detail;
-  }
-
-  #notify(text) {
-    this.notice.textContent = text;
-    this.notice.hidden = !text;
-  }
-
   async #reportHealth() {
-    const report = await server.health();
-    if (report?.notice) this.#notify(report.notice);
+    const report = await this.backend.health();
+    if (report?.notice) this.heading.notify(report.notice);
   }
 
   async #reassure(text) {
-    const report = await server.health();
+    const report = await this.backend.health();
     if (this.root.dataset.state !== "busy") return;
-    const loading = report?.model === "loading";
-    this.#announce(text, loading ? "The model is waking up; the first sentence takes a few seconds." : "Almost there…");
+    this.heading.reassure(text, report?.model === "loading");
   }
 
   /** On a phone the faces lie below the form: they come up where they would hardly be seen. */
@@ -415,19 +343,14 @@ export class Player {
   #showEmpty() {
     this.#setFaces(Array.from({ length: WAITING_FACES }, neutralClip));
     this.#setState("empty");
-    this.#announce("Four faces are waiting for your sentence.", "Type one above, or pick a feeling to start from.");
+    this.heading.invite(this.backend.makes);
     this.clock.reset(1, 25);
     this.#stage.refresh();
   }
 
   #showUnavailable() {
     this.#setState("unavailable");
-    if (this.#drawless) {
-      const cause = "Moving faces need WebGL2, which this browser does not offer or has switched off.";
-      this.#announce("A film instead of faces", `${cause} Type a sentence: the server makes a film of it for you.`);
-    } else {
-      this.#announce("No faces to show", "The faces could not be loaded; please reload the page.");
-    }
+    this.heading.excuse(this.#drawless, this.#filmed);
   }
 
   #showIdle() {
@@ -437,8 +360,8 @@ export class Player {
 
   #onLost(lost) {
     this.root.dataset.context = lost ? "lost" : "restored";
-    if (lost) this.#notify("The graphics of this computer were interrupted; the faces return in a moment.");
-    else this.#notify(this.#run?.notice ?? "");
+    if (lost) this.heading.notify("The graphics of this computer were interrupted; the faces return in a moment.");
+    else this.heading.notify(this.#run?.notice ?? "");
   }
 
   #onFrame() {
@@ -461,33 +384,4 @@ export class Player {
   #onKey(event) {
     if (!this.faces.onKey(event)) this.controls.onKey(event);
   }
-}
-
-/**
- * Starts the player in a `gr.HTML` component.
- *
- * @param {HTMLElement} host The component's element.
- * @param {{value: Run | null, heads: import("./heads.js").Head[], first_head: string,
- *   settings: import("./link.js").Setting[]}} props The component's properties.
- * @param {(name: string, callback: () => void) => void} watch Calls back when the server sends another value.
- * @param {(event: string, data: object) => void} trigger Raises an event of the component.
- */
-export async function mount(host, props, watch, trigger) {
-  const ontake = (wish) => trigger("submit", wish);
-  const root = host.querySelector(".cteg-player");
-  const player = new Player(root, props.heads, props.first_head, props.settings, ontake);
-  host.cteg = player;
-  watch("value", () => player.show(props.value).catch((error) => player.fail(error)));
-  await player.load();
-  await player.restore();
-  setTimeout(() => trigger("select", {})); // the page asks for the link now
-  return {
-    begin: (text, samples) => player.begin(text, samples),
-    end: () => player.end(),
-    taken: (file) => player.taken(file),
-    run: () => player.runId,
-    readLink: (form) => player.readLink(form),
-    followLink: () => player.followLink(),
-    raterId: server.raterId,
-  };
 }

@@ -2,32 +2,35 @@
 
 import { count, element } from "./dom.js";
 import { QUESTION } from "./ratings.js";
-import * as server from "./server.js";
+import * as memory from "./memory.js";
 
 const MEANING = "Unticked, a rating is stored with a fingerprint of the sentence instead of its words.";
 
 export class QuestionLine {
-  constructor() {
-    this.#keep = element("input", { type: "checkbox", checked: server.keepsSentence() });
-    this.#keep.addEventListener("change", () => server.rememberKeepsSentence(this.#keep.checked));
+  /** @param {boolean} asks Whether sentences are a person's own, so that keeping them needs a tick. */
+  constructor(asks) {
+    this.#asks = asks;
+    this.#keep = element("input", { type: "checkbox", checked: memory.keepsSentence() });
+    this.#keep.addEventListener("change", () => memory.rememberKeepsSentence(this.#keep.checked));
     this.#best = element("span", { text: "Which one is best? ☆ " });
     this.#tally = element("span", { class: "tally", role: "status" });
-    const label = element("label", { class: "keep", title: MEANING }, this.#keep, "keep my sentence with my ratings");
+    const label = element("label", { class: "keep", title: MEANING, hidden: !asks }, this.#keep, "keep my sentence with my ratings");
     const asked = element("p", {}, element("strong", { text: QUESTION }), " 1 not at all … 5 perfectly. ");
     asked.append(this.#best, this.#tally);
     this.node = element("div", { class: "question" }, asked, label);
     addEventListener("storage", (event) => this.#onOtherTab(event));
   }
 
+  #asks;
   #keep;
   #best;
   #tally;
   #given = 0; // answers about the faces that are shown
   #thanks = "";
 
-  /** Whether the person agreed to keep the sentence. */
+  /** Whether the sentence may be kept. */
   get keeps() {
-    return this.#keep.checked;
+    return !this.#asks || this.#keep.checked;
   }
 
   /** Begins with the answers that other faces have already. */
@@ -43,7 +46,7 @@ export class QuestionLine {
    * @param {boolean} isComplete Whether every face has a score.
    */
   thank(answers, isComplete) {
-    const total = server.countRatings(answers - this.#given);
+    const total = memory.countRatings(answers - this.#given);
     this.#given = answers;
     this.#thanks = answers ? (isComplete ? "All rated, thank you" : "Thank you") : "";
     this.#tell(total);
@@ -62,6 +65,6 @@ export class QuestionLine {
 
   /** Ratings of other tabs count as well. */
   #onOtherTab(event) {
-    if (event.key === server.COUNT) this.#tell(server.countRatings(0));
+    if (event.key === memory.COUNT) this.#tell(memory.countRatings(0));
   }
 }

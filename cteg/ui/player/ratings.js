@@ -1,28 +1,24 @@
 /** The 1-5 scale under one face: choosing, saving, taking back. */
 
 import { element } from "./dom.js";
-import { randomId, saveRating } from "./server.js";
+import { randomId } from "./memory.js";
 
 export const QUESTION = "How well does the face fit the feeling of the sentence?";
 const MEANINGS = { 1: "1, not at all", 2: "2", 3: "3", 4: "4", 5: "5, perfectly" };
-
-/**
- * @typedef {() => {text: string, head: string}} Circumstances What is stored with a rating: the sentence if the person
- * agreed to keep it, else an empty text, and the name of the head that is shown.
- */
 
 export class RatingScale {
   /**
    * @param {number} number Number of the face, from 1.
    * @param {string | null} token Key of the clip; null where ratings are off.
-   * @param {Circumstances} circumstances
+   * @param {(rating: {token: string, score: number | null, id: string}) => Promise<void>} save Rejects with one
+   * sentence where the rating was not saved.
    * @param {() => void} onchange Called whenever a score was saved or taken back.
    * @param {number | null} score The score that was saved before.
    */
-  constructor(number, token, circumstances, onchange, score = null) {
+  constructor(number, token, save, onchange, score = null) {
     this.score = score; // as saved
     this.#token = token;
-    this.#circumstances = circumstances;
+    this.#save = save;
     this.#onchange = onchange;
     this.#buttons = [1, 2, 3, 4, 5].map((score) => this.#makeButton(score));
     this.#note = element("span", { class: "note", role: "status" });
@@ -39,7 +35,7 @@ export class RatingScale {
   }
 
   #token;
-  #circumstances;
+  #save;
   #onchange;
   #buttons;
   #note;
@@ -59,7 +55,7 @@ export class RatingScale {
     this.#queue = this.#queue.then(async () => {
       if (change.score === this.score) return this.#showSaved();
       try {
-        await saveRating({ token: this.#token, ...this.#circumstances(), ...change });
+        await this.#save({ token: this.#token, ...change });
       } catch (error) {
         return this.#showFailure(change, error.message);
       }

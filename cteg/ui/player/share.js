@@ -10,8 +10,9 @@ export class Share {
    * @param {import("./link.js").Setting[]} settings
    * @param {URL} root The app's root.
    * @param {() => {request: import("./link.js").Request, weights: string}} result What is shown now.
+   * @param {boolean} hasApi Whether programs can ask the app.
    */
-  constructor(settings, root, result) {
+  constructor(settings, root, result, hasApi) {
     this.#link = element("input", { type: "text", readOnly: true, "aria-label": "Link to these faces" });
     this.#link.addEventListener("focus", () => this.#link.select());
     const copy = copyButton("Copy link", () => this.#link.value);
@@ -24,7 +25,7 @@ export class Share {
       client.text = clientCode(settings, request, root.href);
     };
     const code = element("details", {}, element("summary", { text: "Code that makes these faces again" }));
-    code.append(python.node, client.node);
+    code.append(python.node, ...(hasApi ? [client.node] : []));
     this.node = element("div", { class: "bar share", role: "group", "aria-label": "Share" });
     this.node.append(element("strong", { text: "Share" }), this.#link, copy, code);
   }

@@ -1,6 +1,7 @@
 /** What the study asks of the server: every request until it is answered, one after the other. */
 
-import { appRoot, raterId } from "./server.js";
+import { raterId } from "./memory.js";
+import { appRoot } from "./server.js";
 
 const PATIENCE = 10_000; // milliseconds until a request counts as lost
 const FIRST_WAIT = 500, LONGEST_WAIT = 8000; // milliseconds between attempts, doubled every time
