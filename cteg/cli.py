@@ -1,10 +1,11 @@
-"""The command line: `python -m cteg generate|render|heads|feelings|space`, and `study` with commands of its own.
+"""The command line: `python -m cteg generate|render|heads|feelings|site|space`, and `study` with commands of its own.
 
 Exit code 0 on success, 2 with one clear sentence on standard error for input that cannot be used.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -160,6 +161,41 @@ def feelings(
         found = load(weights or Settings.from_environment().weights).read_feelings(text)
         for label, probability in list(found.items())[:8]:
             typer.echo(f"{label:15} {probability:.2f}")
+    except CtegError as error:
+        raise _fail(error) from error
+
+
+@app.command()
+def site(
+    out: Annotated[Path, typer.Argument(help="folder for the page: new, empty, or an earlier page")],
+    sentences: Annotated[Path | None, typer.Option(help="text file, one sentence a line; the app's examples")] = None,
+    samples: Annotated[int, typer.Option(help="faces of each sentence, 1...8")] = 4,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest ... 2: wild")] = 1.0,
+    seed: Annotated[int, typer.Option(help="seed of the first face of every sentence")] = 7,
+    guidance: Annotated[float, typer.Option(help="0: as learned ... 3: the clearest feelings, less variety")] = 0.0,
+    weights: Annotated[str | None, typer.Option(help="weights folder or Hub id; the bundled ones")] = None,
+    heads: Annotated[list[str] | None, typer.Option("--head", help=f"{HEAD_HELP}; repeat it to offer several")] = None,
+) -> None:
+    """Write a static page that shows ready performances and needs no server of ours."""
+    try:
+        from cteg import generator, sampling
+        from cteg.face.heads import read_head
+        from cteg.site import example_sentences, read_sentences, write_site
+        from cteg.ui.services import head_path
+
+        chosen = asdict(sampling.check_settings(samples, temperature, seed, guidance))
+        wanted = read_sentences(sentences) if sentences else example_sentences()
+        settings = Settings.from_environment()
+        files = [head_path(replace(settings, head=head)) for head in heads or [settings.head]]
+        flame_map = settings.flame_map if read_head(files[0]).space == "open" else None
+        performer = generator.load(weights or settings.weights, flame_map)
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("performing", total=1.0)
+            page = write_site(out, performer, wanted, files, chosen, lambda done: bar.update(task, completed=done))
+        size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+        typer.echo(f"{page}  {len(wanted)} sentences, {size / 1e6:.1f} MB in all")
+        typer.echo(f"Look at it: python -m http.server --directory {out} 8000")
     except CtegError as error:
         raise _fail(error) from error
 

@@ -18,7 +18,7 @@ from cteg.errors import InputError, WeightsError
 
 ROOT = Path(__file__).resolve().parent.parent
 SINGLE_FILES = ("app.py", "requirements.txt", "LICENSE", "docs/licences.md")
-CODE_ENDINGS = {".py", ".js", ".css", ".tsv"}
+CODE_ENDINGS = {".py", ".js", ".css", ".html", ".tsv"}
 DESCRIPTIONS = ("manifest.json", "README.md")
 """Files that go along with the weights beside them."""
 
