@@ -84,13 +84,13 @@ class FakeGenerator:
 class RunningApp:
     """The app on a port of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         from cteg.face.rig import HEADS_DIR
         from cteg.study.store import Store
         from cteg.ui.server import launch
         from cteg.ui.services import GeneratorHandle, Services
 
-        self.settings = Settings(data_dir=folder)
+        self.settings = Settings(data_dir=folder, **settings)
         self.generator = FakeGenerator()
         self.store = Store(self.settings, "test")
         handle = GeneratorHandle(lambda: self.generator)
