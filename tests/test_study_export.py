@@ -220,7 +220,7 @@ def test_the_commands_do_what_they_say(environment):
     result = run("stats", "--stimuli", folder, "--out", environment / "page")
     assert result.exit_code == 0, result.output
     assert "PILOT" in result.output
-    assert "<svg" in (environment / "page" / "report.html").read_text()
+    assert 'class="heat"' in (environment / "page" / "report.html").read_text()
     assert json.loads((environment / "page" / "results.json").read_text())["after"]["trouble"] == 1
     assert run("flag", pseudonym(RATER), "a test", "--stimuli", folder).exit_code == 0
     study = StimulusSet.load(folder).study

@@ -14,7 +14,7 @@ from scipy.stats import t
 
 from cteg.errors import InputError
 from cteg.study import bradley_terry as bt
-from cteg.study import figures, quality, report, stats
+from cteg.study import quality, report, stats
 from cteg.study.bradley_terry import Comparison, rank
 from cteg.study.measured import Measured, holm, margin_without_each, missing, share
 from cteg.study.models import pseudonym
@@ -48,8 +48,7 @@ def votes(study):
 
 @pytest.fixture(scope="module")
 def found(study, votes):
-    feelings = report.feelings_of(study)
-    return analyse(votes, study.compared, study.main, study.control, feelings, {})
+    return analyse(votes, study.compared, study.main, study.control, study.feelings, {})
 
 
 def answers(text: str, rater: str = "r") -> list[Comparison]:
@@ -337,8 +336,7 @@ def test_agreement_that_cannot_be_told_has_a_reason(votes):
 
 
 def test_no_votes_give_reasons_and_no_numbers(study):
-    feelings = report.feelings_of(study)
-    found = analyse([], study.compared, study.main, study.control, feelings)
+    found = analyse([], study.compared, study.main, study.control, study.feelings)
     values = json.loads(report.as_json(found, study))
     assert values["pilot"] is True
     for measured in (found.after.alpha, found.after.matched, found.after.repeats, found.after.left):
@@ -351,7 +349,7 @@ def test_no_votes_give_reasons_and_no_numbers(study):
 
 def test_one_rater_gives_values_without_intervals(study, votes):
     one = only(votes)
-    found = summarise(one, study.compared, study.main, study.control, report.feelings_of(study))
+    found = summarise(one, study.compared, study.main, study.control, study.feelings)
     for ranking in found.rankings.values():
         assert ranking.reason
     assert all(mean.low is None for mean in found.means.values())
@@ -360,7 +358,7 @@ def test_one_rater_gives_values_without_intervals(study, votes):
 
 def test_a_vote_whose_clips_did_not_play_is_counted_and_not_used(study, votes):
     broken = [replace(vote, flag="trouble", fit=None) if vote.place == 5 else vote for vote in votes]
-    found = summarise(broken, study.compared, study.main, study.control, report.feelings_of(study))
+    found = summarise(broken, study.compared, study.main, study.control, study.feelings)
     assert found.trouble == 24
 
 
@@ -387,26 +385,3 @@ def test_a_figure_that_is_not_finite_cannot_be_made():
             Measured(**bad)
     assert missing("why").text() == "(why)"
     assert Measured(0.5, 0.25, 0.75).text() == "0.50 [0.25, 0.75]"
-
-
-# -- the page ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_page_stands_alone_and_holds_every_result(found, study):
-    page = report.as_html(found, study, "1.2", "2030-01-01")
-    assert page.count("<svg") == 5  # three rankings, two heat maps
-    for outside in ("<script", "<link", "<img", "src=", "@import"):
-        assert outside not in page
-    for name in study.compared:
-        assert name in page
-    assert "Pilot." not in page
-    assert "nan" not in report.as_json(found, study).lower().replace("finance", "")
-    assert "naturalness" in page
-
-
-def test_the_heat_map_shows_value_and_count(found):
-    drawn = figures.heat_map(found.after.preferred, 0, 1, "title", digits=2)
-    cell = next(cell for cell in found.after.preferred if cell.value.value is not None)
-    assert f">{cell.value.value:.2f}<" in drawn
-    assert f">n = {cell.value.n}<" in drawn
-    assert figures.heat_map(found.after.preferred, 0, 1, "title", digits=2) == drawn

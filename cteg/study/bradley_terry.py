@@ -27,6 +27,9 @@ RIDGE = 0.1
 STEPS = 30
 """Newton steps at most; simulated studies needed up to 9."""
 
+NEGLIGIBLE = 1e-6
+"""Difference of log strengths that may come from rounding: raters who all answer alike have intervals of no width."""
+
 NO_VOTES = "no votes"
 ONE_RATER = "one rater: no interval without a second one"
 DISCONNECTED = "the comparisons do not connect all conditions"
@@ -72,6 +75,11 @@ class Ranking:
     def strength(self, condition: str) -> Measured:
         """Return the strength of a condition."""
         return self.strengths[self.conditions.index(condition)]
+
+    def is_above(self, upper: str, lower: str) -> bool:
+        """Return whether the interval of one condition lies wholly above that of another."""
+        low, high = self.strength(upper).low, self.strength(lower).high
+        return low is not None and high is not None and low > high + NEGLIGIBLE
 
 
 def rank(comparisons: Sequence[Comparison], conditions: Sequence[str]) -> Ranking:
@@ -199,5 +207,6 @@ def _is_connected(met: NDArray[np.bool_]) -> bool:
 
 def _rank_range(condition: int, low: Array, high: Array) -> tuple[int, int]:
     """Best and worst rank: one's own only where the intervals of others lie wholly above or below."""
-    above, below = int((low > high[condition]).sum()), int((high < low[condition]).sum())
+    above = int((low > high[condition] + NEGLIGIBLE).sum())
+    below = int((high < low[condition] - NEGLIGIBLE).sum())
     return 1 + above, len(low) - below

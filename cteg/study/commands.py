@@ -89,8 +89,8 @@ def stats(
     study = StimulusSet.load(folder)
     store = Store(Settings.from_environment())
     flags = Ballot(store, study.study).flags()
-    votes, feelings = read_votes(store, study.study), report.feelings_of(study)
-    found = analyse(votes, study.compared, study.main, study.control, feelings, flags)
+    votes = read_votes(store, study.study)
+    found = analyse(votes, study.compared, study.main, study.control, study.feelings, flags)
     typer.echo(report.as_text(found))
     if out is not None:
         try:

@@ -203,10 +203,12 @@ class _Planner:
         return Planned("set", sentence.id, (left, right), *clips)
 
     def _singles(self) -> list[Planned]:
-        """Single clips: of conditions that were rated least, and clips that others have begun to rate."""
+        """Single clips: of conditions that were rated least; clips that others have begun, then feelings in need."""
         shown = Counter({condition: 0 for condition in (*self.stimuli.compared, self.stimuli.control) if condition})
-        for (condition, _), count in self.exposure.singles.items():
+        feelings: Counter[tuple[str, str]] = Counter()
+        for (condition, sentence), count in self.exposure.singles.items():
             shown[condition] += count
+            feelings[condition, self.stimuli.by_sentence[sentence].feeling] += count
         pages = []
         for _ in range(SINGLES):
             condition = min(self._shuffled(shown), key=shown.__getitem__)
@@ -214,9 +216,10 @@ class _Planner:
 
             def badness(sentence: Sentence, condition: str = condition) -> tuple:
                 count = self.exposure.singles[condition, sentence.id]
-                return (count >= SHARED, -(count % SHARED))
+                return (count >= SHARED, -(count % SHARED), feelings[condition, sentence.feeling])
 
             sentence = self._take(badness)
+            feelings[condition, sentence.feeling] += 1
             clip = self.stimuli.samples[sentence.id, condition][0]
             pages.append(Planned("single", sentence.id, (condition, ""), (clip,)))
         return self._shuffled(pages)

@@ -1,103 +1,155 @@
-"""Pictures of the results as SVG: the heat map of the paper's Figure 4 with our data, and strengths with intervals.
+"""Pictures of the results as HTML: intervals as bars, and the heat map of the paper's Figure 4 with our data.
 
-Reference: Xu et al. 2025, Figure 4: conditions by emotions, colour = mean consistency. Ours writes value and count into
-every cell and leaves cells grey that fewer people stand behind than may be shown.
+Plain elements and inline styles: text stays text, nothing comes from elsewhere, and a phone shows it, too.
+
+Reference: Xu et al. 2025, Figure 4: conditions by emotions, colour = mean consistency. Ours writes value and number of
+people into every cell. Colour says how far a cell is from the middle, drawn towards the middle where few people stand
+behind it; cells that may not be shown, because too few do, say how many there are.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
 
-from cteg.study.bradley_terry import Ranking
-from cteg.study.measured import need
+from cteg.study.measured import Measured
 from cteg.study.stats import Cell
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+LOW, MIDDLE, HIGH = (222, 140, 70), (250, 250, 250), (96, 157, 214)
+"""Orange, almost white, blue: told apart by everyone who sees colours, and light enough for dark letters."""
 
-INK, PALE, GREY = "#1f2933", "#52606d", "#eceff2"
-POINT = "#1f5fa8"
-COLOURS = "Blues"
+FEW = 3
+"""People at which a cell gets half of its colour."""
 
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise need("matplotlib") from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _svg(figure: Figure) -> str:
-    """Return a figure as SVG without XML declaration, the same for the same data."""
-    from matplotlib import rc_context
-
-    target = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cteg", "font.family": "sans-serif"}):
-        figure.savefig(target, format="svg", metadata={"Date": None})
-    text = target.getvalue()
-    return text[text.index("<svg") :]
+STYLE = """
+.bar{position:relative;height:1.1rem;min-width:12rem;
+background:linear-gradient(#9fb0c0,#9fb0c0) var(--zero)/1px 100% no-repeat}
+.bar i{position:absolute;top:.47rem;height:.16rem;background:#185ea8;border-radius:1px}
+.bar b{position:absolute;top:.3rem;width:.5rem;height:.5rem;margin-left:-.25rem;border-radius:50%;background:#185ea8}
+.heat{border-collapse:separate;border-spacing:2px}
+.heat td{text-align:center;min-width:4.2rem;padding:.3rem .2rem;border:0;border-radius:3px;line-height:1.25}
+.heat th{padding:.2rem .5rem .2rem 0;border:0;font-weight:normal}
+.heat thead th{text-align:center;padding:0 .2rem;white-space:normal;width:4.2rem;vertical-align:bottom}
+.heat small{display:block;font-size:.7rem}
+.heat .few{outline:1px dashed #c3cad1;outline-offset:-2px;color:#52606d}
+.heat td:nth-child(2){font-weight:600}.heat th:nth-child(2),.heat td:nth-child(2){border-right:.4rem solid #fff}
+.key{display:inline-block;width:9rem;height:.8rem;vertical-align:-.1rem;border-radius:3px;margin:0 .4rem}
+@media (max-width:40rem){.bar{min-width:6rem}.heat{font-size:.85rem}.heat td{min-width:3rem}}
+"""
 
 
-def heat_map(cells: Sequence[Cell], low: float, high: float, title: str, digits: int = 1) -> str:
-    """Draw conditions by feelings.
+def bar(measured: Measured, low: float, high: float, zero: float) -> str:
+    """Draw a figure with its interval as a point on a line.
 
     Args:
-        cells: All cells.
-        low: Value of the lightest colour, and
-        high: of the darkest.
-        title: What the colour means.
-        digits: Decimals in the cells.
-
-    Returns:
-        SVG.
+        measured: The figure; drawn empty without one.
+        low: Value at the left end,
+        high: at the right end, and
+        zero: where the line across is.
     """
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.patches import Rectangle
 
+    def place(value: float) -> float:
+        return round(100 * min(max((value - low) / (high - low), 0), 1), 1)
+
+    parts = []
+    if measured.low is not None and measured.high is not None:
+        left, right = place(measured.low), place(measured.high)
+        parts.append(f'<i style="left:{left}%;width:{right - left:.1f}%"></i>')
+    if measured.value is not None:
+        parts.append(f'<b style="left:{place(measured.value)}%"></b>')
+    return f'<div class="bar" style="--zero:{place(zero)}%" aria-hidden="true">{"".join(parts)}</div>'
+
+
+def span(some: Sequence[Measured]) -> tuple[float, float]:
+    """Return the least and the largest of figures and ends of intervals, 0 among them."""
+    ends = [end for m in some for end in (m.low, m.value, m.high) if end is not None]
+    return min([-0.5, *ends]), max([0.5, *ends])
+
+
+def heat_map(cells: Sequence[Cell], low: float, high: float, shown: Callable[[float], str], name: str) -> str:
+    """Draw conditions by feelings as a table.
+
+    Args:
+        cells: All cells, row by row.
+        low: Value of the strongest orange, and
+        high: of the strongest blue.
+        shown: Writes a value.
+        name: What the table shows, for those who do not see it.
+    """
     rows, columns = (list(dict.fromkeys(getattr(cell, side) for cell in cells)) for side in ("row", "column"))
-    figure = _figure(2.6 + 0.95 * len(columns), 1.3 + 0.52 * len(rows))
-    axes = figure.add_subplot()
-    scale, colours = Normalize(low, high), colormaps[COLOURS]
-    for cell in cells:
-        x, y = columns.index(cell.column), rows.index(cell.row)
-        value = cell.value.value
-        colour = GREY if value is None else colours(0.08 + 0.84 * float(scale(value)))
-        axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=2))
-        is_dark = value is not None and scale(value) > 0.55
-        words = ("-", "") if value is None else (f"{value:.{digits}f}", f"n = {cell.value.n}")
-        ink = "white" if is_dark else INK
-        axes.text(x + 0.5, y + 0.42, words[0], ha="center", va="center", fontsize=10, color=ink)
-        axes.text(x + 0.5, y + 0.76, words[1], ha="center", va="center", fontsize=6.5, color=ink)
-    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), title=title)
-    axes.set_xticks([i + 0.5 for i in range(len(columns))], columns)
-    axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
-    axes.tick_params(length=0, colors=INK)
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=0.8, aspect=18)
-    bar.outline.set_visible(False)
-    return _svg(figure)
+    at = {(cell.row, cell.column): cell for cell in cells}
+    head = "".join(f"<th scope=col>{escape(column)}</th>" for column in columns)
+    lines = []
+    for row in rows:
+        drawn = "".join(_cell(at[row, column], low, high, shown) for column in columns)
+        lines.append(f"<tr><th scope=row>{escape(row)}</th>{drawn}</tr>")
+    return (
+        f'<table class="heat" aria-label="{escape(name)}"><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
 
 
-def strengths(ranking: Ranking, title: str) -> str:
-    """Draw log strengths with their intervals, strongest on top; SVG."""
-    figure = _figure(6.4, 1.1 + 0.36 * len(ranking.conditions))
-    axes = figure.add_subplot()
-    for row, strength in enumerate(ranking.strengths):
-        if strength.value is None:
-            continue
-        if strength.low is not None and strength.high is not None:
-            axes.plot([strength.low, strength.high], [row, row], color=POINT, linewidth=2, solid_capstyle="round")
-        axes.plot(strength.value, row, "o", color=POINT, markersize=6)
-    axes.axvline(0, color=PALE, linewidth=0.8)
-    axes.set(ylim=(len(ranking.conditions) - 0.5, -0.5), xlabel="log strength, 0 = average", title=title)
-    axes.set_yticks(range(len(ranking.conditions)), ranking.conditions)
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.grid(axis="x", color=GREY)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    return _svg(figure)
+def key(low: str, high: str) -> str:
+    """Draw the scale of colours between two words."""
+    colours = ",".join(_css(end) for end in (LOW, MIDDLE, HIGH))
+    return f'{escape(low)}<span class="key" style="background:linear-gradient(90deg,{colours})"></span>{escape(high)}'
+
+
+def colour(value: float, people: int, low: float, high: float) -> tuple[int, int, int]:
+    """Return red, green and blue of a cell, 0...255: nearer to the middle the fewer people there are."""
+    middle = (low + high) / 2
+    strength = min(max((value - middle) / (high - middle), -1), 1) * people / (people + FEW)
+    end = HIGH if strength > 0 else LOW
+    red, green, blue = (round(m + abs(strength) * (e - m)) for m, e in zip(MIDDLE, end, strict=True))
+    return red, green, blue
+
+
+def _cell(cell: Cell, low: float, high: float, shown: Callable[[float], str]) -> str:
+    count = f"<small>n = {cell.people}</small>"
+    if cell.value.value is None:
+        return f'<td class="few" title="{escape(cell.value.reason)}">&ndash;{count}</td>'
+    background = _css(colour(cell.value.value, cell.people, low, high))
+    return f'<td style="background:{background}" title="{cell.value.n} answers">{shown(cell.value.value)}{count}</td>'
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{part:02x}" for part in colour)
+
+
+# -- pieces of a page --------------------------------------------------------------------------------------------------
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup:
+    """Write a table whose rows begin with their names."""
+    cells = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
+    lines = []
+    for first, *others in rows:
+        drawn = "".join(f"<td>{_text(cell)}</td>" for cell in others)
+        lines.append(f"<tr><th scope=row>{_text(first)}</th>{drawn}</tr>")
+    return wide(f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
+
+
+def wide(table: str) -> Markup:
+    """Let a table that is wider than the window scroll by itself."""
+    return Markup(f'<div class="wide" tabindex="0">{table}</div>')
+
+
+def figure(picture: str, told: str) -> Markup:
+    """Put words below a picture."""
+    return Markup(f"<figure>{picture}<figcaption>{_text(told)}</figcaption></figure>")
+
+
+def percent(share: float) -> str:
+    """Write a share."""
+    return f"{100 * share:.0f} %"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, Markup) else escape(str(value))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 
 from cteg.errors import InputError
 from cteg.study import quality
@@ -68,9 +69,8 @@ class Tally:
         wrong = [
             wanted[lower] > wanted[upper]
             for ranking in self.rankings[question]
-            for upper, above in zip(ranking.conditions, ranking.strengths, strict=True)
-            for lower, below in zip(ranking.conditions, ranking.strengths, strict=True)
-            if above.low is not None and below.high is not None and below.high < above.low
+            for upper, lower in permutations(ranking.conditions, 2)
+            if ranking.is_above(upper, lower)
         ]
         return sum(wrong), len(wrong)
 

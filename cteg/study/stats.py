@@ -33,6 +33,19 @@ SCORES = (1, 2, 3, 4, 5)
 FEWEST_PEOPLE = 5
 """A cell that fewer people stand behind is not shown."""
 
+EVERY = "all"
+"""Column of a heat map over all feelings together."""
+
+GROUPS = {
+    "joy": "joy, surprise",
+    "surprise": "joy, surprise",
+    "anger": "anger, disgust",
+    "disgust": "anger, disgust",
+    "sadness": "sadness, fear",
+    "fear": "sadness, fear",
+}
+"""Columns for feelings taken together, as long as people are too few for each of them; others stay alone."""
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -55,7 +68,7 @@ class Cell:
 
     Attributes:
         row: Condition.
-        column: Feeling.
+        column: Feeling, one of `GROUPS`, or `EVERY`.
         value: The figure; with a reason instead where fewer than `FEWEST_PEOPLE` stand behind it.
         people: Raters behind it.
     """
@@ -339,8 +352,11 @@ def _cells(
 ) -> list[Cell]:
     cells = []
     for row in rows:
-        for column in dict.fromkeys(feelings.values()):
-            values = given.get((row, column), [])
+        by_column: dict[str, list[tuple[str, float]]] = {EVERY: []}
+        for feeling in dict.fromkeys(feelings.values()):
+            for column in dict.fromkeys((EVERY, GROUPS.get(feeling, feeling), feeling)):
+                by_column.setdefault(column, []).extend(given.get((row, feeling), []))
+        for column, values in by_column.items():
             people = len({rater for rater, _ in values})
             if people < FEWEST_PEOPLE:
                 value = missing(f"fewer than {FEWEST_PEOPLE} people" if people else "no votes")

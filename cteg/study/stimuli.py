@@ -186,6 +186,11 @@ class StimulusSet:
         return tuple(sentence for sentence in self.sentences if sentence.feeling != PRACTICE)
 
     @cached_property
+    def feelings(self) -> dict[str, str]:
+        """Feeling of every sentence that counts, by its id."""
+        return {sentence.id: sentence.feeling for sentence in self.real_sentences}
+
+    @cached_property
     def by_sentence(self) -> dict[str, Sentence]:
         """Sentences by id."""
         return {sentence.id: sentence for sentence in self.sentences}
