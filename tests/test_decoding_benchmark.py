@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cteg.model.config import CTEGConfig
 from cteg.model.cteg import CTEG
-from training.benchmark import PAPER_SEQUENCES, PAPER_TOKENS, measure_decoding, step_matrices
+from training.benchmark.decoding import PAPER_SEQUENCES, PAPER_TOKENS, measure_decoding, step_matrices
 
 SMALL = {"hidden_size": 64, "heads": 4, "feed_forward_size": 96}
 

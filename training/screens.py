@@ -1,13 +1,14 @@
 """Pictures of the page: `python -m training.screens OUT`, and those of the README with `--readme`.
 
 Starts the app as a user would and visits it in headless Chromium at the widths of a phone, a tablet and a desktop,
-light and dark: every state that a person can meet becomes a picture, to be looked at. With reduced motion the player
-rests on a telling frame, so that pictures are alike from run to run.
+light and dark: every state that a person can meet becomes a picture, to be looked at; the study's, too, where one is
+given. With reduced motion the player rests on a telling frame, so that pictures are alike from run to run.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from PIL import Image
 
 from cteg.errors import InputError
 from cteg.ui.examples import EXAMPLES
-from training.benchmark import FLAGS, PLAYER, App
+from training.benchmark.app import FLAGS, PLAYER, App
 from training.common import plain_errors
 
 SIZES = {360: 740, 768: 1024, 1440: 900}
@@ -32,6 +33,10 @@ FILM_STYLE = """
   .cteg-player :is(.heads, .detail, .question, .looks, .best, .seed, .number, .progress) { display: none !important; }
   .cteg-player .sentence { padding: 14px 0 10px; font-size: 27px; text-align: center; width: 100%; }
 """
+STUDY = ".cteg-study"
+PATIENCE = 180_000
+"""Milliseconds for each step; a busy machine needs many."""
+
 EVERY = 2
 """Of the 25 frames of a second, every second one goes into the README's moving picture."""
 
@@ -41,6 +46,7 @@ def visit(browser: Any, app: App, width: int, theme: str, script: str = "") -> A
     page = browser.new_page(
         viewport={"width": width, "height": SIZES.get(width, 1000)}, color_scheme=theme, reduced_motion="reduce"
     )
+    page.set_default_timeout(PATIENCE)
     if script:
         page.add_init_script(script)
     page.goto(app.url)
@@ -91,20 +97,32 @@ def states(page: Any) -> Iterator[str]:
     yield "why"
 
 
-def draw_states(browser: Any, app: App, out: Path) -> None:
+def study_states(page: Any, app: App) -> Iterator[str]:
+    """Lead a page through the beginning of the study, giving the name of each state."""
+    page.goto(f"{app.url}study")
+    page.wait_for_selector(f'{STUDY}[data-state="consent"]')
+    yield "study_consent"
+    page.locator(f"{STUDY} .text button").first.click()
+    page.wait_for_selector(f'{STUDY}[data-state="ready"][data-loaded="true"]')
+    yield "study_pair"
+
+
+def draw_states(browser: Any, app: App, out: Path, widths: list[int], themes: list[str], has_study: bool) -> None:
     """Write one picture for every state, width and theme."""
-    for width in SIZES:
-        for theme in THEMES:
-            page = visit(browser, app, width, theme)
-            for state in states(page):
-                shoot(page, out / f"{state}_{width}_{theme}.png")
-            page.close()
-            page = visit(browser, app, width, theme, NO_WEBGL)
-            perform(page, EXAMPLES["joy"], samples=2)
-            page.wait_for_selector(f'{PLAYER}[data-film="shown"]')
-            page.wait_for_function("document.querySelector('.film video').readyState >= 2")
-            shoot(page, out / f"film_{width}_{theme}.png")
-            page.close()
+    for width, theme in ((width, theme) for width in widths for theme in themes):
+        page = visit(browser, app, width, theme)
+        for state in states(page):
+            shoot(page, out / f"{state}_{width}_{theme}.png")
+        for state in study_states(page, app) if has_study else ():
+            shoot(page, out / f"{state}_{width}_{theme}.png")
+        page.close()
+        page = visit(browser, app, width, theme, NO_WEBGL)
+        shoot(page, out / f"no_webgl_{width}_{theme}.png")
+        perform(page, EXAMPLES["joy"], samples=2)
+        page.wait_for_selector(f'{PLAYER}[data-film="shown"]')
+        page.wait_for_function("document.querySelector('.film video').readyState >= 2")
+        shoot(page, out / f"film_{width}_{theme}.png")
+        page.close()
 
 
 def shoot(page: Any, path: Path) -> None:
@@ -176,17 +194,26 @@ def main(
     out: Annotated[Path, typer.Argument(help="folder for the pictures")],
     is_readme: Annotated[bool, typer.Option("--readme", help="only the README's pictures")] = False,
     sentence: Annotated[str, typer.Option(help="what the README's moving faces say")] = EXAMPLES["joy"],
+    widths: Annotated[
+        list[int] | None, typer.Option("--width", help=f"only these of {', '.join(map(str, SIZES))}")
+    ] = None,
+    themes: Annotated[list[str] | None, typer.Option("--theme", help=f"only these of {', '.join(THEMES)}")] = None,
+    study: Annotated[Path | None, typer.Option(help="folder of a study's stimuli, to show its pages, too")] = None,
     chromium: Annotated[Path, typer.Option(help="the browser")] = Path("/usr/bin/chromium"),
 ) -> None:
     """Draw the page."""
     if not chromium.is_file():
         raise InputError(f"There is no browser at {chromium}.")
     out.mkdir(parents=True, exist_ok=True)
+    if not set(widths or ()) <= SIZES.keys() or not set(themes or ()) <= set(THEMES):
+        raise InputError(f"There are the widths {', '.join(map(str, SIZES))} and the themes {', '.join(THEMES)}.")
+    if study is not None:
+        os.environ["CTEG_STUDY"] = str(study.absolute())  # the app that is started reads it
     with browsing(chromium) as (app, browser):
         if is_readme:
             draw_readme(browser, app, out, sentence)
         else:
-            draw_states(browser, app, out)
+            draw_states(browser, app, out, widths or list(SIZES), themes or list(THEMES), study is not None)
 
 
 if __name__ == "__main__":
