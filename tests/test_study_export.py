@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from cteg import layout
+from cteg import checkpoint, layout
 from cteg.cli import app
 from cteg.clip import Clip
 from cteg.errors import InputError
@@ -96,6 +96,12 @@ def test_all_conditions_have_clips_for_all_sentences(made, tmp_path):
     assert again == made
     clips = [path.name for path in (tmp_path / "study" / "clips").iterdir()]
     assert not [c.name for c in made.conditions if any(c.name in name for name in clips)]
+
+
+def test_the_manifest_names_the_weights_that_made_the_clips(made):
+    weights = made.made["weights"]
+    assert set(weights) >= {"cteg/model.safetensors", "cteg/text_encoder/model.safetensors"}
+    assert weights["cteg/model.safetensors"] == checkpoint.sha256(checkpoint.BUNDLED / "model.safetensors")
 
 
 def test_the_floor_has_right_faces_and_the_control_another_feeling(made):

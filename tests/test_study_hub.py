@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -184,3 +185,34 @@ def test_it_runs_in_the_background_and_flushes_when_stopped(store, hub, sync):
     ids = [rate(store) for _ in range(3)]
     sync.stop()
     assert sorted(row["id"] for row in hub.rows()) == sorted(ids)
+
+
+def test_a_database_that_is_rebuilt_sends_no_row_again(tmp_path, clock, hub, monkeypatch):
+    """The disk is lost between two uploads, and once more while one is under way."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    folder = tmp_path / "data"
+    store = Store(Settings(data_dir=folder, event_log=tmp_path / "log"), "1.2", clock)
+    sync = HubSync(store, "owner/ratings", TOKEN, hub.url)
+
+    def lose_disk() -> None:
+        store.close()
+        shutil.rmtree(folder)
+
+    ids = [rate(store), rate(store, "b" * 32)]
+    sync.flush()
+    lose_disk()
+    assert sync.status()["pending"] == 0
+    sync.flush()
+    assert hub.commits == 1
+    ids.append(rate(store, "c" * 32))
+    hub.failure = "reset"
+    sync.flush()
+    lose_disk()
+    hub.failure = None
+    sync.flush()
+    assert sorted(row["id"] for row in hub.rows()) == sorted(ids)
+    store.forget("a" * 32)
+    lose_disk()
+    sync.flush()
+    assert [row["rater"] for row in hub.rows() if row["type"] == "withdrawal"] == [pseudonym("a" * 32)]
+    store.close()

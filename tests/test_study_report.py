@@ -27,7 +27,9 @@ STRENGTHS = {
 
 @pytest.fixture(scope="module")
 def study():
-    return replace(make_study(CONDITIONS), made={"weights": "abc", "key": "secret of the ids"})
+    return replace(
+        make_study(CONDITIONS), made={"weights": {"cteg/model": "abc"}, "version": "9", "key": "secret of the ids"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,9 @@ def test_the_page_stands_alone_and_holds_every_result(found, study, page):
 
 
 def test_the_key_of_the_clips_stays_in_the_manifest(found, study, page):
-    assert json.loads(report.as_json(found, study))["made"] == {"weights": "abc"}
-    assert "weights: abc" in page
+    assert json.loads(report.as_json(found, study))["made"] == {"weights": {"cteg/model": "abc"}, "version": "9"}
+    assert "<th scope=row>cteg/model</th><td>abc</td>" in page
+    assert "version: 9" in page
     assert "secret of the ids" not in page + report.as_json(found, study)
 
 

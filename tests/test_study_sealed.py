@@ -15,6 +15,7 @@ from cteg.errors import InputError, StudyError
 from cteg.settings import Settings
 from cteg.study import event_log, models
 from cteg.study.database import Database
+from cteg.study.models import pseudonym
 from cteg.study.store import Store
 from tests.study_session import RATER, Study
 from tests.test_store import clip
@@ -41,7 +42,10 @@ def test_all_is_rebuilt_from_sealed_files(sealed):
     for score in (2, 4):
         sealed.store.rate(token, RATER, score)
     votes, ratings = sealed.votes(), sealed.store.events()
-    lose_disk(sealed)
+    sealed.ballot.flag(pseudonym(RATER), "asked to be left out")
+    for _ in range(2):
+        lose_disk(sealed)
+        assert sealed.ballot.flags() == {pseudonym(RATER): "asked to be left out"}
     assert sealed.votes() == votes
     assert sealed.store.events() == ratings
     again = sealed.engine.page(RATER)

@@ -293,8 +293,10 @@ class Ballot:
         if sitting is None:
             raise StudyError(f"This study has no rater {rater}.")
         row = {"sitting": sitting.id, "trial": None, "kind": "flag", "data": json.dumps({"reason": reason})}
+        row["created"] = self.database.now()
         with self.database.begin(NOT_SAVED) as connection:
-            connection.execute(EVENTS.insert(), row | {"created": self.database.now()})
+            connection.execute(EVENTS.insert(), row)
+            self.database.seal(sitting.rater, [(EVENTS, row)])
 
     def flags(self) -> dict[str, str]:
         """Return the raters that were flagged by hand, by pseudonym, with the latest reason."""

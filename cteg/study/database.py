@@ -104,14 +104,14 @@ class Database:
             number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
-    def seal(self, rater: str, rows: list[tuple[sa.Table, dict]]) -> None:
+    def seal(self, owner: str, rows: list[tuple[sa.Table, dict]]) -> None:
         """Write rows to the event log, if there is one; called before the transaction that holds them commits.
 
         Raises:
             OSError: They could not be written.
         """
         if self.log is not None:
-            self.log.seal(rater, self.now(), rows)
+            self.log.seal(owner, self.now(), rows)
 
     def snapshot(self, target: Path) -> Path:
         """Copy the SQLite database, as of one moment and while it is in use, to a new file.

@@ -1,6 +1,7 @@
 """Sealed files: each rating as an immutable file of its own, from which the database can be rebuilt.
 
     <folder>/<rater>/<time>-<random>.json     {"format": 1, "sha256": ..., "rows": [[table, {column: value}], ...]}
+    <folder>/outbox/...                       the same: what was sent to the Hub, and what was withdrawn from it
 
 A hosted app may lose its local disk at every restart and keep only a mounted bucket, on which no database can live. A
 file is written once, under a name that nobody else chooses, before the rating is acknowledged; its hash tells a torn
@@ -27,6 +28,9 @@ from cteg.study import models
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+OUTBOX = "outbox"
+"""Folder of what belongs to no single rater."""
+
 PLACES: dict[str, tuple[str, ...]] = {
     "clips": ("token",),
     "ratings": ("rater", "clip", "sequence"),
@@ -34,6 +38,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "study_sittings": ("study", "rater"),
     "study_trials": ("token",),
     "study_votes": ("sitting", "place"),
+    "study_events": ("sitting", "kind", "created"),
+    "study_shards": ("id",),
+    "study_shard_records": ("kind", "record"),
+    "study_withdrawals": ("id",),
 }
 """Sealed tables, in the order in which they refer to each other, with the columns that hold one row's place."""
 
@@ -48,11 +56,11 @@ class EventLog:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def seal(self, rater: str, moment: str, rows: list[tuple[sa.Table, dict[str, Any]]]) -> Path:
+    def seal(self, owner: str, moment: str, rows: list[tuple[sa.Table, dict[str, Any]]]) -> Path:
         """Write rows as one file that reached the disk, and return it.
 
         Args:
-            rater: Whose rows they are, 32 hexadecimal digits.
+            owner: Whose rows they are: a rater's id, 32 hexadecimal digits, or `OUTBOX`.
             moment: Present time as it is stored, the beginning of the file's name.
             rows: Tables with their rows, complete.
 
@@ -61,7 +69,7 @@ class EventLog:
         """
         named = [[table.name, row] for table, row in rows]
         content = {"format": FORMAT, "sha256": _hash(named), "rows": named}
-        folder = self.folder / rater
+        folder = self.folder / owner
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{moment.replace(':', '').replace('-', '')}-{secrets.token_hex(16)}.json"
         try:
@@ -130,7 +138,8 @@ def _complete(name: str, row: dict[str, Any]) -> dict[str, Any]:
     columns = models.metadata.tables[name].columns
     if unknown := sorted(row.keys() - set(columns.keys())):
         raise ValueError(f"this version knows no column {unknown[0]!r} of {name}")
-    return {column.name: row[column.name] if column.name in row else _default(column) for column in columns}
+    numbered = {column.name for column in columns if column.autoincrement is True}  # the database numbers them anew
+    return {c.name: row[c.name] if c.name in row else _default(c) for c in columns if c.name not in numbered}
 
 
 def _default(column: sa.Column) -> Any:

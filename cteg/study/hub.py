@@ -24,6 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from cteg.errors import StudyError
 from cteg.study import models
 from cteg.study.ballot import read_votes, seconds_between
+from cteg.study.event_log import OUTBOX
 from cteg.study.models import pseudonym
 from cteg.study.store import Store
 
@@ -180,11 +181,21 @@ class HubSync:
         with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
             tried = {"attempts": SHARDS.c.attempts + 1}
             connection.execute(SHARDS.update().where(SHARDS.c.id == shard).values(**tried))
+            if connection.execute(sa.select(SHARDS.c.attempts).where(SHARDS.c.id == shard)).scalar() == 1:
+                self._seal(connection, shard)
 
     def _mark(self, shard: str) -> None:
         with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
             done = {"uploaded": self._store.database.now()}
             connection.execute(SHARDS.update().where(SHARDS.c.id == shard).values(**done))
+            self._seal(connection, shard)
+
+    def _seal(self, connection: sa.Connection, shard: str) -> None:
+        """Seal what is known of a shard: a database that is rebuilt must not send its rows again in another one."""
+        note = connection.execute(sa.select(SHARDS).where(SHARDS.c.id == shard)).mappings().one()
+        records = connection.execute(sa.select(RECORDS).where(RECORDS.c.shard == shard)).mappings()
+        rows = [(SHARDS, dict(note)), *((RECORDS, dict(record)) for record in records)]
+        self._store.database.seal(OUTBOX, rows)
 
     def _upload(self, path: str, content: bytes) -> None:
         """Write one file to the dataset; the dataset is made where it is missing.

@@ -92,7 +92,8 @@ def make(sources: Sources, out: Path, version: str, note: Callable[[str], None] 
     made[floor] = shuffled(made[reference], sources.seed)
     control = Condition(MISMATCHED, "control", f"{main.name}, for a sentence of another feeling")
     made[control] = mismatched(sentences, made[main], sources.seed)
-    return write(sentences, made, out, sources.seed, {"version": version, "temperature": sources.temperature})
+    record = {"version": version, "temperature": sources.temperature, "weights": weight_files(sources)}
+    return write(sentences, made, out, sources.seed, record)
 
 
 def write(
@@ -137,6 +138,23 @@ def write(
     )
     found.save(out)
     return found
+
+
+def weight_files(sources: Sources) -> dict[str, str]:
+    """Return the sha256 of every weight file that makes clips, by condition and file, as `sha256sum` prints it."""
+    from cteg import checkpoint
+
+    folders = {
+        "cteg": checkpoint.resolve_folder(sources.weights or checkpoint.BUNDLED),
+        "deterministic": sources.deterministic,
+        "LM-Listener": sources.lm_listener,
+    }
+    return {
+        f"{name}/{path.relative_to(folder).as_posix()}": checkpoint.sha256(path)
+        for name, folder in folders.items()
+        if folder is not None
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
 
 
 # -- conditions --------------------------------------------------------------------------------------------------------

@@ -287,8 +287,11 @@ def _raters(report: Report) -> str:
 
 def _clips(stimuli: StimulusSet) -> str:
     rows = [[condition.name, condition.role, condition.origin] for condition in stimuli.conditions]
-    made = "".join(f"<p class=quiet>{escape(name)}: {escape(str(value))}</p>" for name, value in _made(stimuli).items())
-    return "<h2>Conditions</h2>" + table(["condition", "role", "made by"], rows) + made
+    made = _made(stimuli)
+    weights = list(made.pop("weights", {}).items())
+    files = table(["weights", "sha256"], weights) if weights else ""
+    told = "".join(f"<p class=quiet>{escape(name)}: {escape(str(value))}</p>" for name, value in made.items())
+    return "<h2>Conditions</h2>" + table(["condition", "role", "made by"], rows) + told + files
 
 
 def _made(stimuli: StimulusSet) -> dict[str, Any]:

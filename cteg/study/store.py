@@ -21,6 +21,7 @@ from cteg.errors import InputError, StudyError
 from cteg.settings import Settings
 from cteg.study import models
 from cteg.study.database import Clock, Database, utc_now
+from cteg.study.event_log import OUTBOX
 from cteg.study.models import Choice, Rating, Receipt, pseudonym
 
 logger = logging.getLogger(__name__)
@@ -236,6 +237,7 @@ class Store:
         if connection.execute(tried.limit(1)).first() is not None:
             row = {"id": secrets.token_hex(16), "rater": pseudonym(rater), "created": self.database.now()}
             connection.execute(models.study_withdrawals.insert(), row)
+            self.database.seal(OUTBOX, [(models.study_withdrawals, row)])
         connection.execute(records.delete().where(mine))
 
     def _patiently(self, store: Callable[[sa.Connection], dict]) -> dict:
