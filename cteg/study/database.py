@@ -1,8 +1,9 @@
 """The database behind the ratings: connections, versions of its schema, damage, snapshots.
 
 SQLite runs in WAL mode with full synchronisation; writers take the lock at the start of their transaction, so
-concurrent writers queue instead of failing. Any other database that SQLAlchemy knows serves by its URL (PostgreSQL is
-tested). Where an event log is configured, rows that the database lacks are put back from it on the first connection.
+concurrent writers queue instead of failing, and what waits in the queue is written to disk together. Any other database
+that SQLAlchemy knows serves by its URL (PostgreSQL is tested). Where an event log is configured, rows that the database
+lacks are put back from it on the first connection.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import logging
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from cteg.errors import InputError, StudyError
+from cteg.errors import CtegError, InputError, StudyError
 from cteg.settings import Settings
 from cteg.study import models
 from cteg.study.event_log import EventLog
@@ -36,6 +39,8 @@ MOST_WAITING_SECONDS = 30
 
 SQLITE_DAMAGE = ("file is not a database", "malformed", "disk image", "file is encrypted")
 Clock = Callable[[], datetime]
+Write = Callable[[sa.Connection], dict]
+"""A piece of a transaction: reads, adds rows, returns what the caller wants to know of them."""
 
 
 def utc_now() -> datetime:
@@ -46,6 +51,26 @@ def utc_now() -> datetime:
 def timestamp(moment: datetime) -> str:
     """Return a time as it is stored: ISO 8601 in UTC with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A write that waits for its turn; `error` is raised where it was called, and there is one until it is on disk."""
+
+    action: Write
+    error: Exception
+    result: dict = field(default_factory=dict)
+    is_taken: bool = False
+    is_done: bool = False
+
+    def run(self, connection: sa.Connection) -> None:
+        """Try it; what it refuses undoes its own rows and nobody else's."""
+        try:
+            with connection.begin_nested():
+                self.result = self.action(connection)
+            self.is_done = True
+        except (CtegError, IntegrityError) as error:
+            self.error = error
 
 
 class Database:
@@ -64,6 +89,7 @@ class Database:
         self._refusal: str | None = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
 
     def now(self) -> str:
         """Return the present time as it is stored."""
@@ -72,15 +98,60 @@ class Database:
     @contextmanager
     def begin(self, refusal: str) -> Iterator[sa.Connection]:
         """Open a transaction; turn any failure of the database into a `StudyError` with the sentence `refusal`."""
-        try:
+        with self._failing_as(refusal):
             engine = self._connected()
             with self._turn(engine, refusal), engine.begin() as connection:
                 yield connection
+
+    @contextmanager
+    def _failing_as(self, refusal: str) -> Iterator[None]:
+        """Turn any failure of the database into a `StudyError`, but for rows that contradict others."""
+        try:
+            yield
         except IntegrityError:
             raise
         except (SQLAlchemyError, OSError) as error:
             logger.error("ratings database: %s", error)
             raise StudyError(refusal) from error
+
+    def write(self, action: Write, refusal: str) -> dict:
+        """Run `action` in a transaction and return its result once that is on disk.
+
+        A write to disk takes milliseconds, so that one after the other fifty people would wait half a second. What
+        arrives in SQLite meanwhile is therefore written in one transaction, each action in a savepoint of its own.
+
+        Raises:
+            StudyError: The database failed; nothing of the transaction is stored.
+            IntegrityError: What `action` wrote contradicts what is stored.
+        """
+        with self._failing_as(refusal):
+            engine = self._connected()
+        if engine.dialect.name != "sqlite":
+            with self.begin(refusal) as connection:
+                return action(connection)
+        mine = _Waiting(action, StudyError(refusal))
+        self._queue.append(mine)
+        with self._turn(engine, refusal):
+            if not mine.is_taken:  # by one whose turn came before
+                self._write_together(engine, refusal)
+        if not mine.is_done:
+            raise mine.error
+        return mine.result
+
+    def _write_together(self, engine: sa.Engine, refusal: str) -> None:
+        """Run all that waits in one transaction; if the database fails, none of it is done. Needs the turn."""
+        waiting = [self._queue.popleft() for _ in range(len(self._queue))]
+        for write in waiting:
+            write.is_taken = True
+        try:
+            with self._failing_as(refusal), engine.begin() as connection:
+                for write in waiting:
+                    write.run(connection)
+        except BaseException as error:
+            for write in waiting:
+                write.is_done = False
+            if not isinstance(error, StudyError):
+                raise
 
     @contextmanager
     def _turn(self, engine: sa.Engine, refusal: str) -> Iterator[None]:

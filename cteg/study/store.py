@@ -244,8 +244,7 @@ class Store:
         """Store an event; where servers take no turns, two first events can collide on their sequence number."""
         for _ in range(3):
             try:
-                with self._begin(NOT_SAVED) as connection:
-                    return store(connection)
+                return self.database.write(store, NOT_SAVED)
             except IntegrityError:
                 logger.info("two ratings of one clip met, trying again")
         raise StudyError(NOT_SAVED)

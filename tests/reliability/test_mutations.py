@@ -94,9 +94,15 @@ MUTATIONS = {
     ),
     "votes are never committed": Mutation(
         "cteg/study/database.py",
-        "with self._connected().begin() as connection:",
-        "with self._connected().connect() as connection:",
+        "with self._failing_as(refusal), engine.begin() as connection:",
+        "with self._failing_as(refusal), engine.connect() as connection:",
         "tests/test_store.py",
+    ),
+    "a vote is acknowledged although the disk refused it": Mutation(
+        "cteg/study/database.py",
+        "                write.is_done = False",
+        "                write.is_done = write.is_done",
+        "tests/test_store_together.py",
     ),
     "anyone may rate a clip": Mutation(
         "cteg/study/store.py",

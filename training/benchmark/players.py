@@ -24,7 +24,6 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 import cteg
-from cteg import layout
 from cteg.clip import Clip
 from cteg.face.rig import HEADS_DIR, Rig
 from cteg.settings import Settings
@@ -81,11 +80,17 @@ PRESS = """
 """Milliseconds from a press of a button until every context has drawn its faces."""
 
 PACE = """
-(seconds) => new Promise((resolve) => {
+([wanted, limit]) => new Promise((resolve) => {
   const before = window.countDraws.ticks(), began = performance.now();
-  setTimeout(() => resolve(1000 * (window.countDraws.ticks() - before) / (performance.now() - began)), 1000 * seconds);
+  const look = () => {
+    const drawn = window.countDraws.ticks() - before, seconds = (performance.now() - began) / 1000;
+    if (drawn >= wanted || seconds > limit) resolve(drawn / seconds);
+    else setTimeout(look, 20);
+  };
+  look();
 })
 """
+"""Frames a second of all contexts together, over a wanted number of frames or until a limit in seconds."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,6 @@ def measure_players(chromium: Path, frames: int = 64, faces: int = 4) -> dict[st
         frames: Length of the clips.
         faces: How many clips, 1...8.
     """
-    watch = frames / layout.FPS  # plotly plays a clip once and stops
     ways = (
         Way("player", serve_player, "#cteg-generate", 1, faces),
         Way("plotly", serve_plotly, "#show", faces, 1, ".updatemenu-button"),
@@ -196,7 +200,7 @@ def measure_players(chromium: Path, frames: int = 64, faces: int = 4) -> dict[st
     with browser_at(chromium) as browser:
         for way in ways:
             with tempfile.TemporaryDirectory() as folder, _served(way, clips, rig, Path(folder)) as url:
-                found[way.name] = watch_way(browser, url, way, watch)
+                found[way.name] = watch_way(browser, url, way, frames // 2)
     figures = {f"{way}: {name}": value for way, values in found.items() for name, value in values.items()}
     for name, values in found.items():
         if name != "player":
@@ -216,8 +220,11 @@ def _served(way: Way, clips: Sequence[Clip], rig: Rig, folder: Path) -> Iterator
         blocks.close(verbose=False)
 
 
-def watch_way(browser: Any, url: str, way: Way, watch: float) -> dict[str, float]:
-    """Open the page, press the button, and count; infinite or not a number where nothing was shown in time."""
+def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]:
+    """Open the page, press the button, and count; infinite or not a number where nothing was shown in time.
+
+    The pace is that of `frames` frames: plotly plays a clip once and stops.
+    """
     from playwright.sync_api import TimeoutError as TooLate
 
     page = browser.new_page(viewport={"width": 1240, "height": 1000})
@@ -243,7 +250,7 @@ def watch_way(browser: Any, url: str, way: Way, watch: float) -> dict[str, float
             page.locator(way.start).first.click()
         else:
             page.wait_for_timeout(1000)
-        pace = page.evaluate(PACE, watch) / way.contexts
+        pace = page.evaluate(PACE, [frames * way.contexts, PATIENCE / 2]) / way.contexts
     except TooLate:
         pass
     sent = sum(sizes) - before
