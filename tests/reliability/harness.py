@@ -135,9 +135,8 @@ class AppProcess:
         reply = self.http.post(f"gradio_api/call/{name}", content=body, headers=headers)
         if reply.status_code != 200:
             return f"status {reply.status_code}", reply.text
-        stream = self.http.get(f"gradio_api/call/{name}/{reply.json()['event_id']}").text
-        event, _, payload = stream.strip().split("\n\n")[-1].partition("\n")
-        return event.removeprefix("event: "), json.loads(payload.removeprefix("data: "))
+        event, payload = last_event(self.http, f"gradio_api/call/{name}/{reply.json()['event_id']}")
+        return event, json.loads(payload)
 
     def indices(self) -> dict[str, int]:
         """Number of every event of the page, by name."""
@@ -150,13 +149,10 @@ class AppProcess:
         return self.http.post("gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
 
     def messages(self, session: str) -> Iterator[dict]:
-        """What the page is told about its events; heartbeats keep the connection open, so the time is limited here."""
-        end = time.monotonic() + STARTING
-        with self.http.stream("GET", "gradio_api/queue/data", params={"session_hash": session}) as stream:
-            for line in stream.iter_lines():
-                assert time.monotonic() < end, "the event did not end in time"
-                if line.startswith("data:"):
-                    yield json.loads(line[5:])
+        """What the page is told about its events."""
+        for line in lines(self.http, "gradio_api/queue/data", {"session_hash": session}):
+            if line.startswith("data:"):
+                yield json.loads(line[5:])
 
     def press(self, name: str, data: list, session: str = "", **fields: Any) -> dict:
         """Run an event of the page to its end and return its last message."""
@@ -188,6 +184,26 @@ def new_client(url: str, timeout: float = PATIENCE) -> httpx.Client:
 def to_json(value: Any) -> bytes:
     """Encode as Python does: NaN, Infinity and lone surrogates are let through."""
     return json.dumps(value).encode()
+
+
+def lines(
+    client: httpx.Client, path: str, params: dict[str, str] | None = None, limit: float = STARTING
+) -> Iterator[str]:
+    """Read a stream of events line by line: heartbeats keep it open for ever, so the time is limited here."""
+    end = time.monotonic() + limit
+    with client.stream("GET", path, params=params) as stream:
+        for line in stream.iter_lines():
+            assert time.monotonic() < end, f"{path} did not end within {limit:.0f} s"
+            yield line
+
+
+def last_event(client: httpx.Client, path: str, limit: float = STARTING) -> tuple[str, str]:
+    """Read a stream of events to its end: the name and the data of the last one."""
+    event = data = ""
+    for line in lines(client, path, limit=limit):
+        name, _, value = line.partition(": ")
+        event, data = (value, "") if name == "event" else (event, value if name == "data" else data)
+    return event, data
 
 
 def register(settings: Settings, rater: str, count: int) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from cteg.clip import Clip
 from cteg.settings import Settings
 from cteg.study.hub import HubSync
 from cteg.study.store import Store
-from tests.reliability.harness import ROOT, AppProcess, free_port, new_client
+from tests.reliability.harness import PATIENCE, ROOT, AppProcess, free_port, new_client
 
 forks = get_context("forkserver")
 forks.set_forkserver_preload(["cteg.study.hub", "cteg.clip", "huggingface_hub", "tests.reliability.killable"])
@@ -51,13 +52,18 @@ class KillableApp(AppProcess):
         """Start the app and wait for it."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        self.life = int(self.process.stdout.readline())
+        self.life = int(self._line())
         self.wait_until_up()
 
     def kill(self) -> None:
         """End its life without warning and wait until it is gone."""
         os.kill(self.life, signal.SIGKILL)
-        assert self.process.stdout.readline() == "gone\n"
+        assert self._line() == "gone\n"
+
+    def _line(self) -> str:
+        """The next line of the process, which a process that hangs would never write."""
+        assert select.select([self.process.stdout], [], [], PATIENCE)[0], "the server says nothing"
+        return self.process.stdout.readline()
 
     def close(self) -> None:
         self.process.stdin.close()

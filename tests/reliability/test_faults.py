@@ -124,7 +124,7 @@ def killed_while_uploading(settings: Settings, kills: int) -> None:
             wait_for(lambda commits=commits: hub.commits > commits)
             time.sleep(pick.uniform(0, 0.05))
             server.kill()
-            server.join()
+            server.join(PATIENCE)
         hub.failure = ""
         store = Store(settings)
         sync = HubSync(store, "owner/ratings", "hf_secret_token", hub.url)
@@ -331,7 +331,7 @@ def test_f5_whatever_the_hub_does_votes_are_taken_and_sent_later(tmp_path, monke
                 for token in tokens[given : given + 3]:
                     with timed(times):
                         assert vote(app.url, token, rater, 3).status_code == 200
-                uploading.join()
+                uploading.join(PATIENCE)
                 assert not sync.step()
             given += 3
             status = sync.status()

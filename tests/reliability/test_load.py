@@ -18,6 +18,7 @@ from tests.reliability.harness import (
     PATIENCE,
     TEXT,
     AppProcess,
+    last_event,
     new_client,
     percentile_95,
     register,
@@ -47,7 +48,7 @@ def many_vote(app: AppProcess, users: int, votes: int) -> None:
     def visit(rater: str) -> list[tuple[str, str, int]]:
         given = []
         with new_client(app.url) as client:
-            together.wait()
+            together.wait(PATIENCE)
             for number, token in enumerate(tokens[rater]):
                 event, score = secrets.token_hex(16), 1 + number % 5
                 with timed(times):
@@ -80,7 +81,7 @@ def test_l5_one_vote_sent_fifty_times_at_once_is_one_row(real_app, rater):
 
     def send(_: int) -> str:
         with new_client(real_app.url) as client:
-            together.wait()
+            together.wait(PATIENCE)
             return vote(client, token, rater, 4, event).text.split('"is_generating"')[0]
 
     with ThreadPoolExecutor(50) as pool:
@@ -102,10 +103,10 @@ def ask(url: str, seed: int, samples: int) -> str:
             assert reply.status_code == 503
             assert "full" in reply.json()["detail"].lower()
             return "refused"
-        stream = client.get(f"gradio_api/call/generate/{reply.json()['event_id']}").text
-        last = stream.strip().split("\n\n")[-1]
-        assert last.count("coefficients") == samples
-        return last.partition("\n")[0].removeprefix("event: ")
+        path = f"gradio_api/call/generate/{reply.json()['event_id']}"
+        event, data = last_event(client, path, 10 * PATIENCE)  # a crowd is before it
+        assert data.count('"coefficients"') == samples
+        return event
 
 
 def generate_and_vote(app: AppProcess, users: int, rounds: int) -> None:

@@ -166,7 +166,7 @@ def run(copy: Path, tests: str) -> tuple[int, str]:
     """Run tests of the copy; returns pytest's exit code, 1 where a test failed, and the end of its output."""
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, env=environment, timeout=1800)
     return done.returncode, done.stdout[-2000:]
 
 

@@ -201,7 +201,7 @@ def test_two_processes_train_along_the_curve_of_one(corpus, tmp_path):  # noqa: 
         command = [sys.executable, *launch, "-m", "tests.reliability.exact_training"]
         command += [str(argument) for argument in train_arguments(corpus, out)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=1800)
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.count(f"of {processes} processes") == processes
         curves[processes] = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
