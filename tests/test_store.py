@@ -150,7 +150,11 @@ def test_malformed_ratings_are_refused(store, rater):
         store.rate(token, rater, 3, text="another sentence")
     with pytest.raises(InputError):
         store.rate(["x"], rater, 3)
+    for head in ("h" * 81, 7, None):
+        with pytest.raises(InputError, match="name of a head"):
+            store.rate(token, rater, 3, head=head)
     assert store.events() == []
+    store.rate(token, rater, 3, head="h" * 80)
 
 
 def test_an_event_id_belongs_to_one_rating(store, rater):

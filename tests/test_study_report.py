@@ -39,7 +39,7 @@ def votes(study):
 
 @pytest.fixture(scope="module")
 def found(study, votes):
-    return analyse(votes, study.compared, study.main, study.control, study.feelings, {})
+    return analyse(votes, study)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,9 @@ def test_the_key_of_the_clips_stays_in_the_manifest(found, study, page):
 def test_figures_before_exclusions_are_shown_where_raters_are_left_out(found, study, votes, page):
     assert found.before.raters > found.after.raters
     assert "before exclusions" in page
+    assert f"24 raters, 24 to the last page; {24 - found.after.raters} left out" in page
     kept = quality.included(votes, found.records)
-    everyone = analyse(kept, study.compared, study.main, study.control, study.feelings, {})
+    everyone = analyse(kept, study)
     assert "before exclusions" not in report.as_html(everyone, study, "1.2", "now")
 
 
@@ -168,7 +169,7 @@ def test_names_are_written_as_text(study, found):
 
 
 def test_a_pilot_is_called_so(study):
-    empty = analyse([], study.compared, study.main, study.control, study.feelings)
+    empty = analyse([], study)
     assert "Pilot." in report.as_html(empty, study, "1.2", "now")
     assert "nothing can be said" in report.as_html(empty, study, "1.2", "now")
     assert stats.PILOT == 10

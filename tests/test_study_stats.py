@@ -48,7 +48,7 @@ def votes(study):
 
 @pytest.fixture(scope="module")
 def found(study, votes):
-    return analyse(votes, study.compared, study.main, study.control, study.feelings, {})
+    return analyse(votes, study)
 
 
 def answers(text: str, rater: str = "r") -> list[Comparison]:
@@ -336,7 +336,7 @@ def test_agreement_that_cannot_be_told_has_a_reason(votes):
 
 
 def test_no_votes_give_reasons_and_no_numbers(study):
-    found = analyse([], study.compared, study.main, study.control, study.feelings)
+    found = analyse([], study)
     values = json.loads(report.as_json(found, study))
     assert values["pilot"] is True
     for measured in (found.after.alpha, found.after.matched, found.after.repeats, found.after.left):
@@ -349,7 +349,7 @@ def test_no_votes_give_reasons_and_no_numbers(study):
 
 def test_one_rater_gives_values_without_intervals(study, votes):
     one = only(votes)
-    found = summarise(one, study.compared, study.main, study.control, study.feelings)
+    found = summarise(one, study)
     for ranking in found.rankings.values():
         assert ranking.reason
     assert all(mean.low is None for mean in found.means.values())
@@ -358,7 +358,7 @@ def test_one_rater_gives_values_without_intervals(study, votes):
 
 def test_a_vote_whose_clips_did_not_play_is_counted_and_not_used(study, votes):
     broken = [replace(vote, flag="trouble", fit=None) if vote.place == 5 else vote for vote in votes]
-    found = summarise(broken, study.compared, study.main, study.control, study.feelings)
+    found = summarise(broken, study)
     assert found.trouble == 24
 
 

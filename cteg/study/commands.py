@@ -88,9 +88,7 @@ def stats(
 
     study = StimulusSet.load(folder)
     store = Store(Settings.from_environment())
-    flags = Ballot(store, study.study).flags()
-    votes = read_votes(store, study.study)
-    found = analyse(votes, study.compared, study.main, study.control, study.feelings, flags)
+    found = analyse(read_votes(store, study.study), study, Ballot(store, study.study).flags())
     typer.echo(report.as_text(found))
     if out is not None:
         try:

@@ -36,7 +36,6 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 5
-MODES = ("play", "study")
 
 metadata = MetaData()
 

@@ -281,7 +281,9 @@ def _soundness(after: Results, before: Results) -> str:
 def _raters(report: Report) -> str:
     rows = [[record.rater, record.votes, "; ".join(record.reasons)] for record in report.records.values()]
     left_out = [row for row in rows if row[2]]
-    head = f"<h2>Raters</h2><p>{len(rows)} raters, {len(left_out)} left out by rules that were fixed before.</p>"
+    finished = sum(record.is_finished for record in report.records.values())
+    told = f"{len(rows)} raters, {finished} to the last page; {len(left_out)} left out by rules that were fixed before."
+    head = f"<h2>Raters</h2><p>{told}</p>"
     return head + (table(["rater", "votes", "left out because"], left_out) if left_out else "")
 
 

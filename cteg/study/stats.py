@@ -19,6 +19,7 @@ from cteg.study.bradley_terry import Comparison, Ranking, rank
 from cteg.study.measured import Measured, holm, margin_without_each, missing, need, share
 from cteg.study.models import Vote
 from cteg.study.quality import RaterRecord
+from cteg.study.stimuli import StimulusSet
 from cteg.study.wording import FIT, NATURAL, VARIETY
 
 PILOT = 10
@@ -134,40 +135,21 @@ class Report:
     records: dict[str, RaterRecord]
 
 
-def analyse(
-    votes: Sequence[Vote],
-    conditions: Sequence[str],
-    main: str,
-    control: str | None,
-    feelings: Mapping[str, str],
-    flags: Mapping[str, str] | None = None,
-) -> Report:
+def analyse(votes: Sequence[Vote], stimuli: StimulusSet, flags: Mapping[str, str] | None = None) -> Report:
     """Compute everything, before and after exclusions.
 
     Args:
         votes: All votes of one study.
-        conditions: Names of the conditions that are compared, without the control.
-        main: The one that the control belongs to.
-        control: Name of the condition that shows clips of other sentences.
-        feelings: Feeling of each sentence by its id.
+        stimuli: The study.
         flags: Raters flagged by hand, with the reasons.
     """
     records = quality.inspect_raters(votes, flags)
-
-    def of(some: Sequence[Vote]) -> Results:
-        return summarise(some, conditions, main, control, feelings)
-
-    return Report(of(quality.included(votes, records)), of(votes), records)
+    return Report(summarise(quality.included(votes, records), stimuli), summarise(votes, stimuli), records)
 
 
-def summarise(
-    votes: Sequence[Vote],
-    conditions: Sequence[str],
-    main: str,
-    control: str | None,
-    feelings: Mapping[str, str],
-) -> Results:
+def summarise(votes: Sequence[Vote], stimuli: StimulusSet) -> Results:
     """Compute everything from votes that all count; see `analyse`."""
+    conditions, main, control = stimuli.compared, stimuli.main, stimuli.control
     votes = sorted(votes, key=lambda vote: (vote.rater, vote.place, vote.id))  # so that no result depends on the order
     usable = [vote for vote in votes if vote.is_usable]
     pairs = [vote for vote in usable if vote.kind == "pair"]
@@ -189,8 +171,8 @@ def summarise(
         matched=match_test(matched, main),
         repeats=share(*quality.repeat_agreement(usable), "nothing was asked twice"),
         left=side_bias(pairs),
-        consistency=consistency_cells(singles, everyone, feelings),
-        preferred=preference_cells(compared, conditions, feelings),
+        consistency=consistency_cells(singles, everyone, stimuli.feelings),
+        preferred=preference_cells(compared, conditions, stimuli.feelings),
     )
 
 
