@@ -26,6 +26,14 @@ def test_the_documents_that_it_names_exist():
     assert all((ROOT / name).is_file() for name in named)
 
 
+def test_the_citation_can_be_read_by_bibtex():
+    (entry,) = re.findall(r"<pre[^>]*>(@inproceedings.*)</pre>", about_html(), re.DOTALL)
+    assert entry.count("{") == entry.count("}")
+    fields = dict(re.findall(r"^  (\w+) += \{(.*?)\},?$", entry, re.DOTALL | re.MULTILINE))
+    assert {"title", "author", "booktitle", "year"} <= fields.keys()
+    assert len(" ".join(fields["author"].split()).split(" and ")) == 7
+
+
 @pytest.mark.browser
 def test_it_fits_a_phone_and_leaves_the_faces_alone(visit, app):
     page = visit(reduced_motion="reduce", viewport={"width": 360, "height": 800}).open().perform(samples=1)

@@ -91,7 +91,7 @@ def states(page: Any) -> Iterator[str]:
         page.get_by_role("button", name=f"Compare face {face}").click()
     page.get_by_role("button", name="Captions").click()
     yield "compared"
-    page.get_by_role("button", name="All faces").click()
+    page.get_by_role("button", name="All faces", exact=True).click()
     page.get_by_role("button", name="Why do they look like this?").click()
     page.locator("#cteg-actions .legendtext").first.wait_for()
     yield "why"

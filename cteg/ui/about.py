@@ -88,9 +88,15 @@ authors' checkpoint, and bring a FLAME head into this page.</p>
 <section>
 <h2>Citation</h2>
 <pre tabindex="0">@inproceedings{{xu2025when,
-  title     = {{When Words Smile: Generating Diverse Emotional Facial Expressions from Text}},
-  author    = {{Xu and others}},
-  booktitle = {{Proceedings of the 2025 Conference on Empirical Methods in Natural Language Processing}},
+  title     = {{When Words Smile: Generating Diverse Emotional
+               Facial Expressions from Text}},
+  author    = {{Xu, Haidong and Zhang, Meishan and Ju, Hao and
+               Zheng, Zhedong and Cambria, Erik and Zhang, Min and
+               Fei, Hao}},
+  booktitle = {{Proceedings of the 2025 Conference on Empirical
+               Methods in Natural Language Processing}},
+  publisher = {{Association for Computational Linguistics}},
+  pages     = {{27016--27034}},
   year      = {{2025}},
   note      = {{arXiv:2412.02508}}
 }}</pre>
