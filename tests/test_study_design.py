@@ -93,6 +93,18 @@ def test_single_clips_are_shared_between_raters(plans):
     assert max(conditions.values()) - min(conditions.values()) <= 1
 
 
+def test_a_new_clip_is_of_the_feeling_that_its_condition_has_least_of(study):
+    """Otherwise cells of the heat map would fill by chance: 40 raters, 200 single clips, 42 cells."""
+    exposure, cells = Exposure(), Counter()
+    for number in range(40):
+        for page in plan(study, pseudonym(f"rater {number}") * 2, exposure):
+            exposure.add(page.kind, page.sentence, *page.conditions)
+            if page.kind == "single":
+                cells[page.conditions[0], study.feelings[page.sentence]] += 1
+    assert len(cells) == len(study.conditions) * 7
+    assert max(cells.values()) - min(cells.values()) <= design.SHARED
+
+
 def test_sets_are_three_clips_of_one_condition(plans, study):
     for page in (page for pages in plans for page in pages if page.kind == "set"):
         for side, condition in zip((page.left, page.right), page.conditions, strict=True):
