@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
+import httpx
 import pytest
 
 from cteg.study.ballot import Ballot
@@ -20,7 +21,19 @@ from cteg.study.design import Exposure, plan
 from cteg.study.store import Store
 from cteg.study.wording import CONSENT_VERSION
 from tests.conftest import free_port
-from tests.reliability.harness import ROOT, AppProcess, new_client, percentile_95, register, report, timed, to_json
+from tests.reliability.harness import (
+    ROOT,
+    STARTING,
+    TEXT,
+    AppProcess,
+    last_event,
+    new_client,
+    percentile_95,
+    register,
+    report,
+    timed,
+    to_json,
+)
 from tests.study_app import make_set
 from tests.test_training import corpus, train_arguments  # noqa: F401 - a fixture
 
@@ -134,6 +147,37 @@ def check_votes(apps: list[AppProcess], proxy: Proxy) -> None:
         met=sum(handled),
         p95_s=percentile_95(times),
     )
+
+
+@pytest.mark.slow
+def test_two_apps_behind_a_proxy_share_sentences_fairly(tmp_path):
+    """Visitors who keep their connection get all their faces, and each app performs for half of them."""
+    apps = [AppProcess(tmp_path / str(number)) for number in range(2)]
+    try:
+        for app in apps:
+            app.wait_until_ready()
+        before = [app.calls_of_the_model() for app in apps]
+        proxy = Proxy([int(app.url.rsplit(":", 1)[1].strip("/")) for app in apps])
+
+        def visit(number: int) -> list[str]:
+            limits = httpx.Limits(max_connections=1)
+            with httpx.Client(base_url=proxy.url, timeout=STARTING, limits=limits) as client:
+                events = []
+                for seed in (number, 100 + number):
+                    asked = client.post("gradio_api/call/generate", json={"data": [TEXT, 4, 1.0, seed]}).json()
+                    events.append(last_event(client, f"gradio_api/call/generate/{asked['event_id']}")[0])
+                return events
+
+        with ThreadPoolExecutor(12) as pool:
+            events = Counter(event for found in pool.map(visit, range(12)) for event in found)
+        proxy.close()
+        performed = [app.calls_of_the_model() - earlier for app, earlier in zip(apps, before, strict=True)]
+    finally:
+        for app in apps:
+            app.end()
+    report("two apps, sentences", complete=events["complete"], first=performed[0], second=performed[1])
+    assert events == Counter(complete=24)
+    assert performed == [12, 12]
 
 
 def spread(counts: Counter) -> int:
