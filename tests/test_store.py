@@ -317,3 +317,11 @@ def test_a_killed_process_loses_no_acknowledged_rating(settings):
     stored = {event.id for event in Store(settings).events()}
     assert set(acknowledged[:-1]) <= stored  # the last line may have been cut short
     assert len(stored) - len(acknowledged) in (0, 1)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("study_settings", ["postgresql"], indirect=True)
+def test_snapshots_of_a_server_are_left_to_its_own_tools(store, tmp_path):
+    with pytest.raises(InputError, match="for postgresql use the tools of that database"):
+        store.database.snapshot(tmp_path / "copy")
+    assert list(tmp_path.glob("copy*")) == []

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from cteg.clip import Clip
 from cteg.errors import StudyError
 from cteg.settings import Settings
+from cteg.study import database as databases
 from cteg.study.store import NOT_SAVED, Store
 from tests.reliability.harness import wait_for
 
@@ -79,6 +80,14 @@ def test_a_transaction_that_fails_is_acknowledged_to_nobody(store, tokens):
     assert store.ratings() == []
     store.rate(tokens[0], RATER, 5)  # and it goes on
     assert [rating.score for rating in store.ratings()] == [5]
+
+
+def test_who_waits_too_long_is_refused_and_not_written_later(store, tokens, monkeypatch):
+    monkeypatch.setattr(databases, "MOST_WAITING_SECONDS", 0.05)
+    with store.database._writing, pytest.raises(StudyError, match=NOT_SAVED):
+        store.rate(tokens[0], RATER, 4)
+    store.rate(tokens[1], RATER, 5)
+    assert [rating.score for rating in store.events()] == [5]
 
 
 def test_a_defect_in_one_write_is_acknowledged_to_nobody(store, tokens):

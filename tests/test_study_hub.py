@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 import shutil
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from cteg.settings import Settings
 from cteg.study import hub as hubs
@@ -194,6 +196,14 @@ def test_a_database_that_is_rebuilt_sends_no_row_again(tmp_path, clock, hub, mon
     store = Store(Settings(data_dir=folder, event_log=tmp_path / "log"), "1.2", clock)
     sync = HubSync(store, "owner/ratings", TOKEN, hub.url)
 
+    send = sync._upload
+
+    def send_for_a_second(*args) -> None:
+        clock.advance(1)
+        send(*args)
+
+    monkeypatch.setattr(sync, "_upload", send_for_a_second)
+
     def lose_disk() -> None:
         store.close()
         shutil.rmtree(folder)
@@ -216,3 +226,23 @@ def test_a_database_that_is_rebuilt_sends_no_row_again(tmp_path, clock, hub, mon
     sync.flush()
     assert [row["rater"] for row in hub.rows() if row["type"] == "withdrawal"] == [pseudonym("a" * 32)]
     store.close()
+
+
+def test_rows_that_another_server_took_in_the_same_moment_are_left_to_it(store, hub, sync, monkeypatch):
+    rate(store)
+    hub.failure = "reset"
+    sync.flush()
+    hub.failure = None
+    monkeypatch.setattr(sync, "_next_shard", partial(_blind, sync, monkeypatch))
+    sync.flush()
+    assert sync.status()["problem"] == "Another server is sending the same ratings."
+    assert hub.rows() == []
+    sync.stop()  # it was never started
+
+
+def _blind(sync: HubSync, monkeypatch) -> str | None:
+    """Look for the next shard as before the other server had noted its own."""
+    with monkeypatch.context() as patch:
+        patch.setattr(hubs, "_in_no_shard", lambda *_: sa.true())
+        patch.setattr(hubs.SHARDS.c.uploaded, "is_", lambda _: sa.false())
+        return HubSync._next_shard(sync)

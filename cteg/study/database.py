@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,9 +131,14 @@ class Database:
                 return action(connection)
         mine = _Waiting(action, StudyError(refusal))
         self._queue.append(mine)
-        with self._turn(engine, refusal):
-            if not mine.is_taken:  # by one whose turn came before
-                self._write_together(engine, refusal)
+        try:
+            with self._turn(engine, refusal):
+                if not mine.is_taken:  # by one whose turn came before
+                    self._write_together(engine, refusal)
+        finally:
+            if not mine.is_taken:  # it waited too long: who was told so must not find it written later
+                with suppress(ValueError):
+                    self._queue.remove(mine)
         if not mine.is_done:
             raise mine.error
         return mine.result
