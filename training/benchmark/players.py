@@ -173,7 +173,8 @@ def serve_models(clips: Sequence[Clip], rig: Rig, folder: Path) -> gr.Blocks:
         button = gr.Button("Show", elem_id="show")
         with gr.Row():
             viewers = [gr.Model3D() for _ in clips]
-        button.click(lambda: paths, None, viewers, api_name=False)
+        shown = paths if len(paths) > 1 else paths[0]  # Gradio takes no list for a single output
+        button.click(lambda: shown, None, viewers, api_name=False)
     return _launch(blocks, allowed_paths=[str(folder)])
 
 
