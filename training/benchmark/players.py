@@ -224,7 +224,7 @@ def _served(way: Way, clips: Sequence[Clip], rig: Rig, folder: Path) -> Iterator
 def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]:
     """Open the page, press the button, and count; infinite or not a number where nothing was shown in time.
 
-    The pace is that of `frames` frames: plotly plays a clip once and stops.
+    The pace is that of the next `frames` frames, half a clip: plotly stops at its end, and the player rests there.
     """
     from playwright.sync_api import TimeoutError as TooLate
 
@@ -249,8 +249,6 @@ def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]
         first = page.evaluate("window.firstFrame") / 1000
         if way.start:
             page.locator(way.start).first.click()
-        else:
-            page.wait_for_timeout(1000)
         pace = page.evaluate(PACE, [frames * way.contexts, PATIENCE / 2]) / way.contexts
     except TooLate:
         pass
