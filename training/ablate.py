@@ -200,7 +200,7 @@ def render(results: Mapping[str, Any]) -> str:
         "clips, one run each: "
         "differences between runs of the same variant are not in the intervals. "
         f"{results['sentences']} sentences of the dev split, {results['samples']} samples each, temperature 1. What is "
-        "measured is explained in [results.md](results.md).\n",
+        "measured is explained in [results.md](results.md). Minutes are what the clock said, whatever else ran.\n",
         "| variant | what it asks | million parameters | minutes |\n|---|---|---|---|\n" + asked + "\n",
     ]
     for title, columns in COLUMNS:
