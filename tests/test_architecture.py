@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "cteg").rglob("*.py"))
 
 LEVELS = [
-    {"cteg.errors", "cteg.layout", "cteg.sentences"},
+    {"cteg.errors", "cteg.layout", "cteg.sentences", "cteg.threads"},
     {"cteg.clip", "cteg.settings", "cteg.metrics", "cteg.emotion"},
     {"cteg.model", "cteg.text", "cteg.face"},
     {"cteg.checkpoint", "cteg.sampling", "cteg.export"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -24,7 +25,7 @@ def server(tmp_path_factory):
 
 
 def ask(server: RunningApp, question: Callable[[Any], Any]) -> Any:
-    """Ask the server one question in a session of its own."""
+    """Ask the server one question in a session of its own, and in a thread: the browser's client keeps a loop in ours."""
     from mcp.client.streamable_http import streamable_http_client
 
     async def session() -> Any:
@@ -35,7 +36,8 @@ def ask(server: RunningApp, question: Callable[[Any], Any]) -> Any:
             await client.initialize()
             return await question(client)
 
-    return asyncio.run(session())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, session()).result()
 
 
 def test_performing_is_the_only_tool_and_says_what_it_takes(server):
