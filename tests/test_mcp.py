@@ -25,7 +25,7 @@ def server(tmp_path_factory):
 
 
 def ask(server: RunningApp, question: Callable[[Any], Any]) -> Any:
-    """Ask the server one question in a session of its own, and in a thread: the browser's client keeps a loop in ours."""
+    """Ask one question in a session of its own, and in a thread: the browser's client keeps a loop in ours."""
     from mcp.client.streamable_http import streamable_http_client
 
     async def session() -> Any:
