@@ -176,6 +176,7 @@ def test_faces_move_are_rated_and_the_ratings_stay_and_are_downloaded(look, addr
     page.tab.get_by_text("2 ratings in this browser").wait_for()
     page.tab.locator(".cteg-sentence").nth(1).click()
     page.tab.wait_for_selector('.cteg-sentence[aria-pressed="true"] >> text=Said')
+    page.wait("ready")
     page.tab.locator(".faces").focus()
     page.tab.locator(".face").nth(1).get_by_role("radio", name="1").focus()
     page.tab.keyboard.press("2")
