@@ -5,7 +5,6 @@ Letters: R rows decoded together, K frames per step, N steps, D = 53, Z latent.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from torch import Tensor
 from cteg import layout
 from cteg.errors import InputError
 from cteg.model.cteg import CTEG, SEQUENCE
-from cteg.model.flow import UnrolledFlow
 from cteg.model.latent import Mixture
 from cteg.model.layers import DrawLatent
 from cteg.model.released import ReleasedCTEG
@@ -101,24 +99,19 @@ class Noise:
     stop: Tensor
     hidden: Tensor | None
 
-    def latent_drawer(
-        self, step: int, temperature: float, spread: float, flows: list[UnrolledFlow | None] | None = None
-    ) -> DrawLatent:
+    def latent_drawer(self, step: int, temperature: float, spread: float) -> DrawLatent:
         """Return what draws the latents of one step, and the sequence latent, at a temperature.
 
         Args:
             step: Step that is decoded.
             temperature: Of both kinds of latents.
             spread: Factor on it for the step latents, `CTEGConfig.step_spread`.
-            flows: The layers' flows, unrolled; without them the flows are walked through coupling by coupling.
         """
 
         def draw(prior: Mixture, layer: int) -> Tensor:
             if layer == SEQUENCE:
                 return prior.sample(self.sequence_choice, self.sequence, temperature)
             choice, latent = self.choice[:, step, None, layer], self.latent[:, step, None, layer]
-            if flows and prior.flow:
-                prior = dataclasses.replace(prior, flow=dataclasses.replace(prior.flow, unrolled=flows[layer]))
             return prior.sample(choice, latent, spread * temperature)
 
         return draw
@@ -317,9 +310,8 @@ def _cached_steps(
     spread = model.config.step_spread
     state = model.start(text, text_mask, rows, noise.latent_drawer(0, temperature, spread), guidance)
     newest = opening.step(model, rows)
-    flows = [UnrolledFlow(layer.latent_heads.flow) if layer.latent_heads.flow else None for layer in model.layers]
     for step in range(noise.latent.shape[1]):
-        output, stop_logits = model.step(newest, state, noise.latent_drawer(step, temperature, spread, flows))
+        output, stop_logits = model.step(newest, state, noise.latent_drawer(step, temperature, spread))
         frames, newest = _to_coefficients(model, output, newest, noise, step, temperature)
         yield frames, stop_logits
 

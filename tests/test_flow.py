@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cteg.errors import WeightsError
-from cteg.model.flow import BoundFlow, CouplingFlow, UnrolledFlow
+from cteg.model.flow import BoundFlow, CouplingFlow
 from cteg.model.latent import Gaussian, Mixture, kl_divergence
 from cteg.model.sequence_latent import SequenceLatent
 from tests.models import TEXT_SIZE, small_config
@@ -33,17 +33,6 @@ def test_both_directions_undo_each_other_and_the_volume_is_that_of_the_jacobian(
         one = BoundFlow(flow, None if bound.context is None else bound.context[row])
         jacobian = torch.autograd.functional.jacobian(lambda x, one=one: one.to_base(x)[0], z[row])
         torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], log_volume[row])
-
-
-@pytest.mark.parametrize("context_size", [0, 3])
-@pytest.mark.parametrize("couplings", [1, 4, 5])
-def test_the_unrolled_flow_is_the_same_map(context_size, couplings):
-    flow = random_flow(context_size, size=8, couplings=couplings)
-    context = torch.randn(4, 1, 16, dtype=torch.double) if context_size else None
-    base = 2 * torch.randn(4, 1, 8, dtype=torch.double)
-    fast = BoundFlow(flow, context, UnrolledFlow(flow)).from_base(base)
-    torch.testing.assert_close(fast, BoundFlow(flow, context).from_base(base))
-    assert not torch.equal(fast, base)
 
 
 def test_an_untrained_flow_only_reorders_and_a_trained_one_moves_every_entry():

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 LOG_SCALE_LIMIT = 1.5
 """Largest log-scale of one coupling, which keeps the map stable in both directions."""
@@ -48,7 +47,7 @@ class CouplingFlow(nn.Module):
         if self.read is None:
             return BoundFlow(self, None)
         with torch.autocast(context.device.type, enabled=False):
-            return BoundFlow(self, functional.gelu(self.read(context.float())))
+            return BoundFlow(self, nn.functional.gelu(self.read(context.float())))
 
     def shift_and_log_scale(self, network: nn.Module, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """What one coupling does to the second half, (..., Z/2) each."""
@@ -59,11 +58,10 @@ class CouplingFlow(nn.Module):
 
 @dataclass(frozen=True)
 class BoundFlow:
-    """A flow with its context (..., H), already read; `unrolled` where latents are drawn many times."""
+    """A flow with its context (..., H), already read."""
 
     flow: CouplingFlow
     context: Tensor | None
-    unrolled: UnrolledFlow | None = None
 
     def to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (..., Z) -> base (..., Z), and the logarithm of the volume that shrinks to one, (...)."""
@@ -79,54 +77,8 @@ class BoundFlow:
     def from_base(self, base: Tensor) -> Tensor:
         """Base (..., Z) -> latents (..., Z); the inverse of `to_base`."""
         with torch.autocast(base.device.type, enabled=False):
-            if self.unrolled is not None:
-                return self.unrolled.from_base(base, self.context)
             for network in reversed(self.flow.networks):
                 kept, moved = base.chunk(2, -1)
                 shift, log_scale = self.flow.shift_and_log_scale(network, kept, self.context)
                 base = torch.cat([kept, moved * torch.exp(log_scale) + shift], dim=-1)[..., self.flow.inverse_order]
         return base
-
-
-class UnrolledFlow:
-    """The way from the base to the latents in as few operations as it takes, for drawing again and again.
-
-    Entries stay where they are and the weights are reordered instead: each coupling reads and writes all Z of them,
-    with zeros where it has nothing to read or to move. What all couplings read in the context is one product. The
-    result is the same; weights that change afterwards are not seen.
-    """
-
-    def __init__(self, flow: CouplingFlow) -> None:
-        half = len(flow.order) // 2
-        place = torch.arange(2 * half, device=flow.order.device)
-        self.couplings: list[tuple[Tensor, Tensor, Tensor]] = []  # weights (Z, H), (H, 2 Z) and bias (2 Z,) of each
-        networks = list(reversed(flow.networks))
-        with torch.no_grad():
-            for first, _, last in networks:
-                kept, moved = place.chunk(2)
-                weight_in = first.weight.new_zeros(2 * half, len(first.weight))
-                weight_in[kept] = first.weight[:, :half].T
-                weight_out, bias_out = last.weight.new_zeros(last.in_features, 4 * half), last.bias.new_zeros(4 * half)
-                shift, log_scale = moved, 2 * half + moved
-                weight_out[:, shift], bias_out[shift] = last.weight[:half].T, last.bias[:half]
-                weight_out[:, log_scale] = last.weight[half:].T / LOG_SCALE_LIMIT
-                bias_out[log_scale] = last.bias[half:] / LOG_SCALE_LIMIT
-                self.couplings.append((weight_in, weight_out, bias_out))
-                place = place[flow.inverse_order]
-            self.context_weight = torch.cat([first.weight[:, half:] for first, *_ in networks])  # (couplings H, H or 0)
-            self.context_bias = torch.cat([first.bias for first, *_ in networks])
-        self.order = place
-
-    def from_base(self, base: Tensor, context: Tensor | None) -> Tensor:
-        """Base (..., Z) and the context (..., H), already read, of the same rows -> latents (..., Z)."""
-        z = base.flatten(0, -2)  # (rows, Z)
-        told = self.context_bias.expand(len(z), -1)
-        if context is not None:
-            told = functional.linear(context.flatten(0, -2), self.context_weight, self.context_bias)
-        for part, (weight_in, weight_out, bias_out) in zip(
-            told.chunk(len(self.couplings), -1), self.couplings, strict=True
-        ):
-            hidden = functional.gelu(torch.addmm(part, z, weight_in))
-            shift, log_scale = torch.addmm(bias_out, hidden, weight_out).chunk(2, -1)
-            z = torch.addcmul(shift, z, torch.exp(LOG_SCALE_LIMIT * torch.tanh(log_scale)))
-        return z.index_select(-1, self.order).view(base.shape)
