@@ -1,5 +1,6 @@
 """Intervals, figures of systems, tables: what `training.evaluate` and `training.ablate` are made of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,16 @@ def test_figures_are_those_of_the_metrics(judge):
     first = metrics.jensen_shannon(np.bincount(reading, minlength=7), judge.mixes[0])
     only_first = np.eye(SENTENCES, dtype=int)[0]
     assert figures(judge, groups)["calibration"](only_first) == pytest.approx(first)
+
+
+def test_fit_of_a_source_is_that_of_its_sentences(judge):
+    groups, every = performances(2, [3] * SENTENCES), np.ones(SENTENCES, dtype=int)
+    split = replace(judge, sources=["own"] * (SENTENCES - 2) + ["xed"] * 2)
+    found = figures(split, groups)
+    only_last = replace(judge, groups=judge.groups[-2:])
+    assert found["fit_xed"](every) == pytest.approx(only_last.fit(groups[-2:]))
+    own = found["fit_own"](every) * (SENTENCES - 2) + found["fit_xed"](every) * 2
+    assert own == pytest.approx(found["fit"](every) * SENTENCES)
 
 
 def test_one_clip_per_sentence_has_no_multimodality(judge):

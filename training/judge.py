@@ -56,6 +56,7 @@ class Judge:
         groups: (S,), the leading feeling of each by its human labels, index into `SEVEN`.
         references: Reference clips of each sentence, two or more.
         classifier: Reads the feeling of a clip.
+        sources: For every sentence the corpus that it is from.
         first: (53,), the frame that comes before every clip.
     """
 
@@ -64,6 +65,7 @@ class Judge:
     groups: NDArray[np.intp] | None
     references: list[list[Frames]]
     classifier: MotionClassifier | None
+    sources: Sequence[str] = ()
     first: Frames = field(default_factory=layout.neutral)
 
     @classmethod
@@ -106,7 +108,8 @@ class Judge:
         reader = MotionClassifier()
         load_module(classifier, reader)
         mixes = to_seven(data.label_weights[chosen])
-        return cls(sentences, mixes, leading_groups(data)[chosen], references, reader.eval())
+        sources = [data.sources[s] for s in chosen]
+        return cls(sentences, mixes, leading_groups(data)[chosen], references, reader.eval(), sources)
 
     def for_flame(self, frames: NDArray[np.floating], longest: int) -> Judge:
         """Let clips begin after the mean of the training frames (F, 53), and cut them to what a model can write."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,6 +222,23 @@ def _served(way: Way, clips: Sequence[Clip], rig: Rig, folder: Path) -> Iterator
         blocks.close(verbose=False)
 
 
+def count_bytes(page: Any) -> dict[str, int]:
+    """Bytes that a page receives, by request, counted from now on; of streams that have not ended those that came."""
+    sizes: dict[str, int] = defaultdict(int)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+
+    def received(event: dict[str, Any]) -> None:
+        sizes[event["requestId"]] += event["dataLength"]
+
+    def finished(event: dict[str, Any]) -> None:
+        sizes[event["requestId"]] = int(event["encodedDataLength"])  # compressed, with headers
+
+    session.on("Network.dataReceived", received)
+    session.on("Network.loadingFinished", finished)
+    return sizes
+
+
 def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]:
     """Open the page, press the button, and count; infinite or not a number where nothing was shown in time.
 
@@ -231,9 +249,7 @@ def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]
     page = browser.new_page(viewport={"width": 1240, "height": 1000})
     page.set_default_timeout(1000 * PATIENCE)
     page.add_init_script(COUNT_DRAWS)
-    session, sizes = page.context.new_cdp_session(page), []
-    session.send("Network.enable")
-    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    sizes = count_bytes(page)
     page.goto(url)
     page.wait_for_selector(way.button)
     if way.name == "player":
@@ -241,7 +257,7 @@ def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]
         page.fill("#cteg-samples input[type=number]", str(way.meshes))
         page.fill("#cteg-text textarea", "Hello.")
     page.wait_for_timeout(1000)
-    before, first, pace = sum(sizes), math.inf, math.nan
+    before, first, pace = sum(sizes.values()), math.inf, math.nan
     try:
         page.evaluate(f"window.pressed = ({PRESS})({[way.button, way.contexts, way.meshes]!r}); null")
         page.evaluate("window.pressed.then((time) => { window.firstFrame = time; }); null")
@@ -252,7 +268,7 @@ def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]
         pace = page.evaluate(PACE, [frames * way.contexts, PATIENCE / 2]) / way.contexts
     except TooLate:
         pass
-    sent = sum(sizes) - before
+    sent = sum(sizes.values()) - before
     page.close()
     return {
         "bytes of the page (MB)": before / 1e6,

@@ -30,8 +30,8 @@ def figures(judge: Judge, groups: Groups) -> dict[str, Statistic]:
     """Figures of clips that were made for the judge's sentences, one or more for each.
 
     Returns:
-        By name: `fit` and `fit_<feeling>`, `calibration`, `multimodality` (where every sentence has two clips),
-        `diversity_on_test`, `variation_over_time`, `variation_within_frame`, `fine_grained_diversity`, `jerk`,
+        By name: `fit`, `fit_<feeling>` and `fit_<source>`, `calibration`, `multimodality` (where every sentence has two
+        clips), `diversity_on_test`, `variation_over_time`, `variation_within_frame`, `fine_grained_diversity`, `jerk`,
         `fast_power`, `length`, `length_distance`, `frechet`. Without feelings in the corpus, none of those that the
         reader of feelings is needed for: fit, calibration, Fréchet distance.
     """
@@ -58,6 +58,8 @@ def _readings(judge: Judge, groups: Groups) -> dict[str, Statistic]:
     for index, name in enumerate(SEVEN):
         if (judge.groups == index).any():
             found[f"fit_{name}"] = weighted_mean(hits, judge.groups == index)
+    for name in sorted(set(judge.sources)):
+        found[f"fit_{name}"] = weighted_mean(hits, np.array(judge.sources) == name)
     mixes = [np.bincount(read, minlength=len(SEVEN)) for read in readings]
     divergence = [metrics.jensen_shannon(mix, labels) for mix, labels in zip(mixes, judge.mixes, strict=True)]
     found["calibration"] = weighted_mean(divergence, np.ones(len(groups)))

@@ -40,6 +40,12 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
         tuple((name, f"fit_{name}", "value") for name in SEVEN),
     ),
     (
+        "Fit by source",
+        "The same share, by where the sentence is from: our own are what people type into a demo or say, Reddit is "
+        "GoEmotions, subtitles are XED. Feelings are not equally many within a source.",
+        (("our own", "fit_own", "value"), ("Reddit", "fit_goemotions", "value"), ("subtitles", "fit_xed", "value")),
+    ),
+    (
         "Variety, ÷ reference",
         "Diversity: clips made without a text. MModality: clips of the same sentence. DoT: one clip of every sentence. "
         "1 is like the reference, whose row holds the figures themselves.",
@@ -201,7 +207,7 @@ def published(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-OF_FEELINGS = ("Fit and calibration", "Fit by feeling")
+OF_FEELINGS = ("Fit and calibration", "Fit by feeling", "Fit by source")
 NO_FEELINGS = """Not measured: the corpus has no labels of feelings, so there is nothing that a clip could fit, and no
 reader of feelings could be trained on it. For the same reason there is no Fréchet distance, which needs that reader's
 features."""

@@ -45,6 +45,7 @@ class Performances:
         sentence: (P,) index into `texts`.
         space: Coefficient space.
         label_weights: (S, 28) float32 weight of each label, rows sum to 1. None, like all below, without feelings.
+        sources: S names of the corpora that the sentences are from.
         leading: (P,) index into `LABELS` of the emotion that leads.
         second: (P,) index into `LABELS` of the other emotion, -1 = none.
         seven: (P,) index into `SEVEN_NAMES` of the leading emotion.
@@ -57,6 +58,7 @@ class Performances:
     sentence: NDArray[np.int32]
     space: str = "open"
     label_weights: NDArray[np.float32] | None = None
+    sources: list[str] | None = None
     leading: NDArray[np.uint8] | None = None
     second: NDArray[np.int8] | None = None
     seven: NDArray[np.intp] | None = None
@@ -123,6 +125,7 @@ def _feelings(sentences: list[dict], joined: dict[str, NDArray]) -> dict[str, ND
             weights[row, LABEL_INDEX[name]] = weight
     return {
         "label_weights": weights / weights.sum(axis=1, keepdims=True),
+        "sources": [sentence.get("source", "") for sentence in sentences],
         "leading": joined["leading"],
         "second": joined["second"],
         "seven": SEVEN_INDEX[joined["leading"]],
