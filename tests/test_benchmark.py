@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,7 @@ def test_the_plain_loop_pads_and_encodes_and_both_loops_learn_from_the_same_clip
     data = loop.draw_performances(40)
     assert abs(np.diff(data.offsets).mean() - loop.MEAN_FRAMES) < 20
     config = get_config("tiny")
+    config = replace(config, model=replace(config.model, text_size=24))
     trainer = Trainer(config, data, TextStates(*encode_all(encoder, data.texts)), 0)
     batch = loop.plain_batch(trainer, encoder, [0, 1])
     assert batch.frames.shape[1] >= loop.PADDED_FRAMES

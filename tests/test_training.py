@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import cteg
-from cteg.checkpoint import save_pretrained
+from cteg.checkpoint import load_pretrained, save_pretrained, write_manifest
 from tests.models import small_encoder, small_model
 from training import (
     ablate,
@@ -273,6 +273,33 @@ def test_a_resumed_run_follows_the_unbroken_one(corpus, tmp_path, monkeypatch):
     run(train, *train_arguments(corpus, tmp_path / "cut"), "--judge-every", 2)
     last = [json.loads((tmp_path / n / "log.jsonl").read_text().splitlines()[-1]) for n in ("whole", "cut")]
     assert last[0] == pytest.approx(last[1], rel=1e-5)
+
+
+def test_training_can_start_from_weights(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(CONFIGS, "tiny", with_text_size(CONFIGS["tiny"]))
+    run(train, *train_arguments(corpus, tmp_path / "first"))
+    weights = tmp_path / "first" / "weights"
+    path = weights / "config.json"
+    described = json.loads(path.read_text())
+    described["model"]["amplitude"] = 1.2
+    path.write_text(json.dumps(described))
+    write_manifest(weights)
+    first = load_pretrained(weights)[0]
+    seen = []
+    monkeypatch.setattr(train, "run", lambda trainer, *_: seen.append(trainer))
+    run(train, *train_arguments(corpus, tmp_path / "second"), "--start", weights, "--seed", 5)
+    (trainer,) = seen
+    assert trainer.config.model.amplitude == 1.2
+    assert trainer.config.kl_warmup == 0
+    assert trainer.step == 0
+    for model in (trainer.model, trainer.average):
+        for name, value in first.state_dict().items():
+            assert torch.equal(model.state_dict()[name], value), name
+
+
+def test_states_of_another_size_are_refused(corpus, tmp_path):
+    with pytest.raises(AssertionError, match="The text encoder writes states of 24, the model reads 384"):
+        run(train, *train_arguments(corpus, tmp_path / "run"))
 
 
 def test_another_configuration_does_not_continue_a_run(corpus, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ average of the weights, and that a tenth of the texts is left out, without which
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cteg.errors import InputError
 from cteg.model.config import CTEGConfig
@@ -70,6 +70,10 @@ class TrainConfig:
             raise InputError("Clips of the flame space cannot be mirrored; its components are not left and right.")
         if self.schedule not in ("cosine", "noam"):
             raise InputError(f"The schedule is {self.schedule!r}, expected cosine or noam.")
+
+    def going_on(self, model: CTEGConfig) -> TrainConfig:
+        """Return the configuration for training on from weights: gently, and with divergences that count at once."""
+        return replace(self, model=model, learning_rate=self.learning_rate / 2, kl_warmup=0, input_noise=0.0)
 
 
 def tiny() -> CTEGConfig:

@@ -1,8 +1,9 @@
 """Train CTEG: `python -m training.train --config small --performances DIR --encoder DIR --out RUN`.
 
 Several GPUs or machines: `accelerate launch -m training.train ...`. A stopped run goes on from its last checkpoint, on
-the same curve. `RUN` receives `config.json`, `log.jsonl`, TensorBoard events and, at every evaluation that lowers the
-held-out loss, the running average of the weights as a complete folder that `cteg.load` reads.
+the same curve. `--start WEIGHTS` begins with a trained model, such as the bundled one, and teaches it other data.
+`RUN` receives `config.json`, `log.jsonl`, TensorBoard events and, at every evaluation that lowers the held-out loss,
+the running average of the weights as a complete folder that `cteg.load` reads.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import typer
 from rich.progress import track
 from torch.utils.tensorboard import SummaryWriter
 
-from cteg.checkpoint import load_text_encoder, save_pretrained
+from cteg.checkpoint import load_pretrained, load_text_encoder, save_pretrained
 from cteg.errors import InputError
 from cteg.model.losses import Losses
 from training.common import append_json_line, load_checkpoint, plain_errors, save_checkpoint
@@ -104,6 +105,7 @@ def main(
     out: Annotated[Path, typer.Option(help="folder of this run; a run found there goes on")],
     config: Annotated[str, typer.Option(help="small, paper, emoava, deterministic or tiny")] = "small",
     classifier: Annotated[Path | None, typer.Option(help="motion classifier, to judge on the way")] = None,
+    start: Annotated[Path | None, typer.Option(help="weights to start from, such as weights/cteg-open")] = None,
     steps: Annotated[int, typer.Option(help="instead of the configuration's number of steps")] = 0,
     limit: Annotated[int, typer.Option(help="use only this many performances (smoke run)")] = 0,
     log_every: int = 100,
@@ -116,6 +118,8 @@ def main(
         torch.set_num_threads(threads)
     settings = get_config(config)
     settings = dataclasses.replace(settings, steps=steps) if steps else settings
+    begun = load_pretrained(start)[0] if start else None
+    settings = settings.going_on(begun.config) if begun else settings
     out.mkdir(parents=True, exist_ok=True)
     described = {"config": dataclasses.asdict(settings), "seed": seed, "code": code_version()}
     saved = load_checkpoint(out / "checkpoint.safetensors")
@@ -127,6 +131,8 @@ def main(
     trainer = Trainer(settings, *train, seed, limit)
     if saved:
         trainer.load_state(saved)
+    elif begun:
+        trainer.start_from(begun)
     judge = Judge.prepare(performances, encoder, classifier) if classifier else None
     run(trainer, dev, judge, encoder, out, log_every, judge_every)
 

@@ -61,7 +61,8 @@ class Trainer:
         accelerator: Where and on how many processes to train; by default what `accelerate launch` set up, or here.
 
     Raises:
-        InputError: a performance is longer than the model can write, or of another coefficient space.
+        InputError: a performance is longer than the model can write, or of another coefficient space; or the text
+            encoder's states are of another size than the model reads.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Trainer:
             )
         if longest > config.model.max_frames and config.model.stop == "learned":
             raise InputError(f"A performance has {longest} frames, the model writes at most {config.model.max_frames}.")
+        if (size := states.states.shape[1]) != config.model.text_size:
+            raise InputError(f"The text encoder writes states of {size}, the model reads {config.model.text_size}.")
         torch.manual_seed(seed)
         self.config, self.data, self.states, self.seed = config, data, states, seed
         self.accelerator = accelerator or Accelerator(
@@ -208,6 +211,11 @@ class Trainer:
         self.stale = 0 if is_best else self.stale + 1
         self.best_held_out = min(loss, self.best_held_out)
         return is_best
+
+    def start_from(self, model: CTEG) -> None:
+        """Begin with the weights of a trained model, and its scale of the coefficients."""
+        for mine in (self.model, self.average):
+            mine.load_state_dict(model.state_dict())
 
     @property
     def is_stale(self) -> bool:
