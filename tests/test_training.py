@@ -114,10 +114,7 @@ def corpus(tmp_path_factory):
     write_goemotions(folder / "goemotions")
     write_xed(folder / "xed")
     write_backbone(folder / "backbone")
-    own = "\n".join(
-        ["text\tlabels", *(f"{text}, or so I heard\t{name}" for name in SENTENCES for text in SENTENCES[name])]
-    )
-    (folder / "own.tsv").write_text(own + "\n")
+    write_own(folder / "own.tsv")
     sources = ("--goemotions", folder / "goemotions", "--xed", folder / "xed", "--own", folder / "own.tsv")
     run(prepare, *sources, "--out", folder / "text")
     encoder = ("--text", folder / "text", "--backbone", folder / "backbone", "--out", folder / "encoder")
@@ -247,8 +244,6 @@ def test_ablations_train_what_is_missing_and_keep_what_is_there(corpus, tmp_path
 
 def with_text_size(config: TrainConfig) -> TrainConfig:
     """The tiny configuration, for the tiny encoder of these tests."""
-    import dataclasses
-
     return dataclasses.replace(config, model=dataclasses.replace(config.model, text_size=24))
 
 

@@ -30,8 +30,6 @@ from training.performance.perform import Performance, draw_performance
 from training.performance.select import choose, repeats
 from training.performance.store import load_performances, read_sentences, write_shard
 
-__all__ = ["load_performances", "synthesise"]
-
 SPLITS = ("train", "dev", "test")
 HELD_OUT_SHARE = {"train": 1.0, "dev": 0.05, "test": 0.05}
 """Sentences of each split as a share of `--sentences`."""

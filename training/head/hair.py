@@ -77,6 +77,7 @@ class Row:
         width: Millimetres of a lock.
         both_sides: Whether the mirror image belongs to it.
         end: Millimetres over the eyes to which the second half of the locks hangs straight down, or None.
+        over_ears: Millimetres that hanging locks stand farther off at the ears.
     """
 
     azimuth: tuple[float, float]

@@ -48,8 +48,8 @@ chin, under the eyes, upper lids."""
 MOUTH_DEPTH = 6.0
 """Millimetres before the eyes' centres up to which the mouth is too deep to be seen."""
 
-
 CHIN_SHADOW = 0.45
+"""Share of the light that the chin takes from the neck right below it."""
 
 
 def paint_skin(skin: Part, place: NDArray[np.float64], masks: dict[str, NDArray[np.float64]], palette: Palette) -> None:
@@ -89,18 +89,6 @@ def chin_shadow(place: NDArray[np.float64]) -> NDArray[np.float64]:
     below, behind = -place[:, 1] - 88.0, 10.0 - place[:, 2]
     fade = np.clip(1 - (below - 25.0) / 40.0, 0, 1)
     return 1 - CHIN_SHADOW * np.clip(below / 16.0, 0, 1) * np.clip(behind / 22.0, 0, 1) * fade
-
-
-def _wet(skin: Part, place: NDArray[np.float64], mouth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 (V,) on the inner side of the lips, which MakeHuman's masks leave between lips and mouth."""
-    inner = (np.abs(place[:, 0]) < 26) & (np.abs(place[:, 1] + 69) < 9) & (place[:, 2] > -8)
-    inner &= vertex_normals(skin.vertices[None].astype(np.float32), skin.triangles)[0][:, 2] < 0.45
-    wet = mouth.copy()
-    for _ in range(4):
-        for corner in range(3):
-            np.maximum.at(wet, skin.triangles[:, corner], 0.97 * wet[skin.triangles[:, corner - 1]])
-        wet = np.where(inner, wet, mouth)
-    return np.where(inner, wet, 0.0)
 
 
 def blob(points: NDArray[np.float64], centre: NDArray[np.float64], radii: tuple[float, float, float]) -> NDArray:

@@ -72,7 +72,6 @@ class BaseMesh:
         vertices: (V, 3).
         quads: (Q, 4) of the skin ("body") only.
         quad_uv: (Q, 4) index into `uv`.
-        tongue_quads: (K, 4) of the tongue helper.
         uv: (U, 2).
         groups: Vertex indices by group name.
     """
@@ -81,7 +80,6 @@ class BaseMesh:
     quads: NDArray[np.intp]
     quad_uv: NDArray[np.intp]
     uv: NDArray[np.float64]
-    tongue_quads: NDArray[np.intp]
     groups: dict[str, NDArray[np.intp]]
 
 
@@ -97,7 +95,7 @@ def fetch_wheel(folder: Path) -> Path:
 
 def read_mesh(files: SourceFiles) -> BaseMesh:
     """Read the base mesh and its vertex groups."""
-    vertices, uv, quads, quad_uv, tongue, group = [], [], [], [], [], ""
+    vertices, uv, quads, quad_uv, group = [], [], [], [], ""
     for line in files.read(MESH).decode().splitlines():
         parts = line.split()
         if not parts:
@@ -112,15 +110,11 @@ def read_mesh(files: SourceFiles) -> BaseMesh:
             corners = [part.split("/") for part in parts[1:]]
             quads.append([int(corner[0]) - 1 for corner in corners])
             quad_uv.append([int(corner[1]) - 1 for corner in corners])
-        elif parts[0] == "f" and group == "helper-tongue":
-            tongue.append([int(part.split("/")[0]) - 1 for part in parts[1:]])
     groups = {
         name: np.concatenate([np.arange(first, last + 1) for first, last in ranges])
         for name, ranges in json.loads(files.read(GROUPS)).items()
     }
-    return BaseMesh(
-        np.array(vertices) * METRES, np.array(quads), np.array(quad_uv), np.array(uv), np.array(tongue), groups
-    )
+    return BaseMesh(np.array(vertices) * METRES, np.array(quads), np.array(quad_uv), np.array(uv), groups)
 
 
 def read_target(files: SourceFiles, path: str, count: int) -> NDArray[np.float64]:

@@ -32,7 +32,6 @@ PIECES_PER_SYLLABLE = 0.75
 EDGE = 0.12
 """Seconds over which the mouth comes out of, and returns to, the rest position at the ends of a phrase."""
 
-_PART = re.compile(r"[^\s]+")
 _VOWELS = re.compile(r"[aeiouyàáèéíóúäöü]+")
 _FUNCTION_WORDS = frozenset(
     """
@@ -73,11 +72,6 @@ class Speech:
         """Seconds from the first syllable to the end of the last."""
         return self.phrases[-1].end if self.phrases else 0.0
 
-    @property
-    def syllables(self) -> int:
-        """Number of syllables spoken."""
-        return sum(len(phrase.starts) for phrase in self.phrases)
-
 
 def count_syllables(word: str) -> int:
     """Count the syllables of a word: vowel groups, less a silent final e; digits count two each."""
@@ -94,7 +88,7 @@ def count_syllables(word: str) -> int:
 def tokens_of(text: str) -> list[tuple[str, int, str]]:
     """Return the words of a text with their syllables and the pause mark that follows: ',', '.' or ''."""
     tokens: list[tuple[str, int, str]] = []
-    for part in _PART.findall(text):
+    for part in text.split():
         if not any(character.isalnum() for character in part):
             continue
         tail = part.rstrip("\"')")

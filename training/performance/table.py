@@ -21,7 +21,6 @@ from cteg.errors import InputError
 from training.performance.labels import LABELS
 
 TABLES = Path(__file__).parent.parent / "tables"
-GAZE_HABITS = ("direct", "soft", "down", "aside", "up", "scan", "away")
 SIDES = ("Left", "Right")
 
 _UNIT = re.compile(r"(\d+)([LR]?)=([\d.]+)")
@@ -58,7 +57,7 @@ class Variant:
         weight: Probability within its label.
         intensities: (2, U) intensity of each unit at the apex, left and right, 0...1.
         onset: Median time from neutral to apex, seconds.
-        gaze: One of `GAZE_HABITS`.
+        gaze: Key of `gaze.HABITS`.
         blink: Factor on the blink rate.
         source: Where the combination of units is from.
     """
