@@ -23,3 +23,7 @@ class WeightsError(CtegError):
 
 class StudyError(CtegError):
     """A rating cannot be accepted or stored."""
+
+
+class StorageError(StudyError):
+    """The database, the disk or the event log fails; the same request may succeed later."""

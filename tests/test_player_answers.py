@@ -64,12 +64,12 @@ def test_ratings_are_counted_over_all_faces_and_thanked_for(visit):
 
 def test_a_rating_that_did_not_arrive_is_not_called_saved(visit):
     page = visit(reduced_motion="reduce").open().perform(samples=1)
-    page.tab.route("**/run/rate", lambda route: route.abort())
+    page.tab.route("**/cteg-vote/rate", lambda route: route.abort())
     page.tab.locator(".face").get_by_role("radio", name="2").click()
     page.tab.wait_for_selector(".rating[data-state=failed]")
     assert "Not saved" in page.tab.inner_text(".rating")
     assert page.tab.get_attribute(".rating", "data-score") == ""
-    page.tab.unroute("**/run/rate")
+    page.tab.unroute("**/cteg-vote/rate")
     page.tab.get_by_text("Try again").click()
     page.tab.wait_for_selector(".rating[data-state=saved][data-score='2']")
 
@@ -94,12 +94,12 @@ def test_one_face_is_the_best_until_another_is_or_that_is_taken_back(visit, app)
     page.tab.get_by_text("Thank you: 1 rating from you so far.").wait_for()
     assert (best(page), chosen(app, page)) == ([0], [0])
     faces.nth(2).get_by_role("radio").nth(0).focus()
-    with page.tab.expect_response("**/run/choose"):
+    with page.tab.expect_response("**/cteg-vote/choose"):
         page.tab.keyboard.press("b")
     page.open("ready")
     assert (best(page), chosen(app, page)) == ([2], [2])
     page.tab.get_by_text("Thank you: 1 rating from you so far.").wait_for()
-    with page.tab.expect_response("**/run/choose"):
+    with page.tab.expect_response("**/cteg-vote/choose"):
         faces.nth(2).locator(".best").click()
     assert (best(page), chosen(app, page)) == ([], [])
     assert page.complaints == []
@@ -107,11 +107,11 @@ def test_one_face_is_the_best_until_another_is_or_that_is_taken_back(visit, app)
 
 def test_a_choice_that_did_not_arrive_is_not_shown_as_made(visit, app):
     page = visit(reduced_motion="reduce").open().perform(samples=2)
-    page.tab.route("**/run/choose", lambda route: route.abort())
+    page.tab.route("**/cteg-vote/choose", lambda route: route.abort())
     page.tab.locator(".best").nth(1).click()
     page.tab.get_by_text("Not saved: the server cannot be reached.").wait_for()
     assert best(page) == []
-    page.tab.unroute("**/run/choose")
+    page.tab.unroute("**/cteg-vote/choose")
     page.tab.locator(".best").nth(1).click()
     page.tab.get_by_text("Thank you: 1 rating from you so far.").wait_for()
     assert (best(page), chosen(app, page)) == ([1], [1])

@@ -40,7 +40,7 @@ def rate_together(store, tokens, raters):
     def rate(token, rater):
         try:
             return store.rate(token, rater, 4, secrets.token_hex(16))
-        except StudyError as error:
+        except (StudyError, UnicodeEncodeError) as error:
             return error
 
     with ThreadPoolExecutor(len(tokens)) as pool:
@@ -65,6 +65,15 @@ def test_who_is_refused_takes_nobody_along(store, tokens):
     assert commits == 1
     assert [place for place, one in enumerate(found) if isinstance(one, StudyError)] == [3]
     assert "made for another page" in str(found[3])
+    assert len(store.ratings()) == PEOPLE - 1
+
+
+def test_a_defect_in_one_takes_nobody_along(store, tokens):
+    tokens = [*tokens[:3], "\ud800", *tokens[4:]]  # which SQLite's driver cannot encode
+    with pytest.raises(UnicodeEncodeError):
+        store.rate(tokens[3], RATER, 4)
+    found, _ = rate_together(store, tokens, [RATER] * PEOPLE)
+    assert [place for place, one in enumerate(found) if isinstance(one, UnicodeEncodeError)] == [3]
     assert len(store.ratings()) == PEOPLE - 1
 
 

@@ -150,7 +150,7 @@ def refuse(shown, reply: httpx.Response, before: dict, status: tuple[int, ...]) 
 
 def test_votes_that_did_not_happen_are_refused(shown, visitor, caplog):
     """B6 of the study."""
-    caplog.set_level("INFO", "cteg.ui.study_api")
+    caplog.set_level("INFO", "cteg.ui.json_api")
     before = shown.rows()
     refuse(shown, visitor.send("next", token="guess"), before, (409,))  # before consent
     refuse(shown, visitor.send("answer", token="guess", question="fit", value="left"), before, (409,))
@@ -271,7 +271,9 @@ def test_the_study_can_be_alone_and_the_hub_shows_in_health(tmp_path, stimuli):
     running = StudyApp(tmp_path / "data", stimuli, True, sync=HubSync(store, "owner/ratings", "token", hub.url))
     try:
         config = httpx.get(f"{running.url}config").json()
-        assert not [d["api_name"] for d in config["dependencies"] if d["api_name"] in ("generate", "rate")]
+        assert not [d["api_name"] for d in config["dependencies"] if d["api_name"] == "generate"]
+        vote = {"token": "t", "rater": "a" * 32, "score": 3, "id": "", "text": "", "head": ""}
+        assert httpx.post(f"{running.url}cteg-vote/rate", json=vote).status_code in (404, 405)
         moved = httpx.get(f"{running.url}study", follow_redirects=True)
         assert str(moved.url) == running.url
         health = httpx.get(f"{running.url}health").json()

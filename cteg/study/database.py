@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from cteg.errors import CtegError, InputError, StudyError
+from cteg.errors import CtegError, InputError, StorageError
 from cteg.settings import Settings
 from cteg.study import models
 from cteg.study.event_log import EventLog
@@ -71,6 +71,10 @@ class _Waiting:
             self.is_done = True
         except (CtegError, IntegrityError) as error:
             self.error = error
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception as error:  # a defect is nobody's but the caller's
+            self.error = error
 
 
 class Database:
@@ -97,7 +101,7 @@ class Database:
 
     @contextmanager
     def begin(self, refusal: str) -> Iterator[sa.Connection]:
-        """Open a transaction; turn any failure of the database into a `StudyError` with the sentence `refusal`."""
+        """Open a transaction; turn any failure of the database into a `StorageError` with the sentence `refusal`."""
         with self._failing_as(refusal):
             engine = self._connected()
             with self._turn(engine, refusal), engine.begin() as connection:
@@ -105,14 +109,14 @@ class Database:
 
     @contextmanager
     def _failing_as(self, refusal: str) -> Iterator[None]:
-        """Turn any failure of the database into a `StudyError`, but for rows that contradict others."""
+        """Turn any failure of the database into a `StorageError`, but for rows that contradict others."""
         try:
             yield
         except IntegrityError:
             raise
         except (SQLAlchemyError, OSError) as error:
             logger.error("ratings database: %s", error)
-            raise StudyError(refusal) from error
+            raise StorageError(refusal) from error
 
     def write(self, action: Write, refusal: str) -> dict:
         """Run `action` in a transaction and return its result once that is on disk.
@@ -121,7 +125,7 @@ class Database:
         arrives in SQLite meanwhile is therefore written in one transaction, each action in a savepoint of its own.
 
         Raises:
-            StudyError: The database failed; nothing of the transaction is stored.
+            StorageError: The database failed; nothing of the transaction is stored.
             IntegrityError: What `action` wrote contradicts what is stored.
         """
         with self._failing_as(refusal):
@@ -129,7 +133,7 @@ class Database:
         if engine.dialect.name != "sqlite":
             with self.begin(refusal) as connection:
                 return action(connection)
-        mine = _Waiting(action, StudyError(refusal))
+        mine = _Waiting(action, StorageError(refusal))
         self._queue.append(mine)
         try:
             with self._turn(engine, refusal):
@@ -155,7 +159,7 @@ class Database:
         except BaseException as error:
             for write in waiting:
                 write.is_done = False
-            if not isinstance(error, StudyError):
+            if not isinstance(error, StorageError):
                 raise
 
     @contextmanager
@@ -165,7 +169,7 @@ class Database:
             yield
             return
         if not self._writing.acquire(timeout=MOST_WAITING_SECONDS):
-            raise StudyError(refusal)
+            raise StorageError(refusal)
         try:
             yield
         finally:
@@ -196,7 +200,7 @@ class Database:
 
         Raises:
             InputError: The target exists, or the database is not SQLite (use its own tools, such as `pg_dump`).
-            StudyError: The copy could not be made.
+            StorageError: The copy could not be made.
         """
         if target.exists():
             raise InputError(f"{target} exists already; a snapshot is a new file.")
@@ -214,7 +218,7 @@ class Database:
                 source.close()
             os.replace(part, target)
         except (sqlite3.Error, OSError) as error:
-            raise StudyError("The snapshot could not be made.") from error
+            raise StorageError("The snapshot could not be made.") from error
         return target
 
     def close(self) -> None:
@@ -228,13 +232,13 @@ class Database:
         try:
             return self._connected()
         except (SQLAlchemyError, OSError) as error:
-            raise StudyError(refusal) from error
+            raise StorageError(refusal) from error
 
     def _connected(self) -> sa.Engine:
         """Return the engine, creating folder, file and tables on first use."""
         with self._lock:
             if self._refusal is not None:
-                raise StudyError(self._refusal)
+                raise StorageError(self._refusal)
             if self._engine is None:
                 engine = self._create_engine()
                 try:
@@ -258,7 +262,7 @@ class Database:
             try:
                 return sa.create_engine(url, pool_pre_ping=True)
             except ModuleNotFoundError as error:
-                raise StudyError(
+                raise StorageError(
                     f"Ratings are off: the driver of {url.get_backend_name()} is missing; pip install {error.name}."
                 ) from error
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
@@ -274,7 +278,7 @@ class Database:
             if sa.inspect(connection).has_table(models.schema_versions.name):
                 version = connection.execute(sa.select(sa.func.max(models.schema_versions.c.version))).scalar()
             if version is not None and version > models.SCHEMA_VERSION:
-                raise StudyError("Ratings are off: the ratings database was written by a newer version of CTEG.")
+                raise StorageError("Ratings are off: the ratings database was written by a newer version of CTEG.")
             models.metadata.create_all(connection)
             if version is None:
                 self._note_version(connection, models.SCHEMA_VERSION)
@@ -303,7 +307,7 @@ class Database:
         self._refusal = (
             "Ratings are off: the ratings file is damaged and was set aside; the next start begins a new one."
         )
-        raise StudyError(self._refusal) from error
+        raise StorageError(self._refusal) from error
 
 
 def _configure_sqlite(connection: object, _: ConnectionPoolEntry) -> None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from cteg.clip import Clip
-from cteg.errors import InputError, StudyError
+from cteg.errors import InputError, StorageError, StudyError
 from cteg.settings import Settings
 from cteg.study import models
 from cteg.study.database import Clock, Database, utc_now
@@ -52,7 +52,7 @@ class Store:
         """Make sure that ratings can be written.
 
         Raises:
-            StudyError: They cannot; the message says why and what happens to ratings.
+            StorageError: They cannot; the message says why and what happens to ratings.
         """
         with self._begin("Ratings are off: the ratings database cannot be reached.") as connection:
             connection.execute(sa.select(models.schema_versions.c.version)).first()
@@ -72,7 +72,7 @@ class Store:
 
         Raises:
             InputError: `rater` is not such an id.
-            StudyError: The clips could not be stored.
+            StorageError: The clips could not be stored.
         """
         check_identifier(rater, "rater")
         run, created = secrets.token_hex(16), self.database.now()
@@ -116,7 +116,8 @@ class Store:
 
         Raises:
             InputError: An argument is malformed.
-            StudyError: The clip is unknown or belongs to someone else, or the score could not be stored.
+            StudyError: The clip is unknown or belongs to someone else.
+            StorageError: The score could not be stored.
         """
         check_score(score)
         event = _make_event(token, rater, rating, text, head)
@@ -143,7 +144,8 @@ class Store:
 
         Raises:
             InputError: An argument is malformed.
-            StudyError: The clip is unknown or belongs to someone else, or the choice could not be stored.
+            StudyError: The clip is unknown or belongs to someone else.
+            StorageError: The choice could not be stored.
         """
         if not isinstance(is_best, bool):
             raise InputError("A choice is either true or false.")
@@ -247,7 +249,7 @@ class Store:
                 return self.database.write(store, NOT_SAVED)
             except IntegrityError:
                 logger.info("two ratings of one clip met, trying again")
-        raise StudyError(NOT_SAVED)
+        raise StorageError(NOT_SAVED)
 
     def _append(self, connection: sa.Connection, event: dict) -> dict:
         """Add a score after the rater's latest one of this clip, unless it says nothing new."""

@@ -1,8 +1,7 @@
-"""What the page and the web API can do, and the one place where their input is checked.
+"""What the page and the web API can do through Gradio, and the one place where their input is checked.
 
-Gradio does not check what arrives over HTTP, so every value is checked here, before the model or the database is
-touched. Errors that are meant for people become one sentence; anything else becomes an incident number, with the
-details in the log only.
+Gradio does not check what arrives over HTTP, so every value is checked here, before the model is touched. Errors that
+are meant for people become one sentence; anything else becomes an incident number, with the details in the log only.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from cteg.errors import CtegError, InputError, StudyError
-from cteg.face.heads import offered_heads
 from cteg.sentences import split_sentences
 from cteg.study.store import check_identifier
 from cteg.ui.insights import Explainer, Insights
@@ -81,7 +79,6 @@ class Actions:
         self._runs = RecentRuns()
         self._take_away = TakeAway(self._runs, services.rig_path)
         self._explainer = Explainer(weights_folder(services.settings) / "motion_classifier.safetensors")
-        self._head_names = {head.name for head in offered_heads(services.rig_path)}
 
     @at_the_edge
     def generate(
@@ -142,44 +139,6 @@ class Actions:
         yield {**shown(clips, ends, tokens), "run": run, "parts": parts, "notice": notice, "partial": False}
 
     @at_the_edge
-    def rate(self, token: str, rater: str, score: int | None, rating: str = "", text: str = "", head: str = "") -> dict:
-        """Store how well a face fits its sentence.
-
-        Args:
-            token: The token of the clip.
-            rater: The rater that the clip was made for.
-            score: 1 (not at all) to 5 (perfectly); null withdraws the rating.
-            rating: Random id of this rating, so that sending it twice stores it once.
-            text: The sentence, only if it may be kept with the rating.
-            head: Name of the head that shows the clip, one of those that the page offers; empty if unknown.
-
-        Returns:
-            `{"rating", "sequence", "score"}` as stored.
-        """
-        self._check_head(head)
-        receipt = self._services.store.rate(token, rater, score, rating, text, head)
-        return {"rating": receipt.id, "sequence": receipt.sequence, "score": receipt.score}
-
-    @at_the_edge
-    def choose(self, token: str, rater: str, is_best: bool, choice: str = "", text: str = "", head: str = "") -> dict:
-        """Store which face is the best of its result; another one replaces it.
-
-        Args:
-            token: The token of the clip.
-            rater: The rater that the clip was made for.
-            is_best: True chooses the face, False takes that back.
-            choice: Random id of this choice, so that sending it twice stores it once.
-            text: The sentence, only if it may be kept with the choice.
-            head: Name of the head that shows the clip, one of those that the page offers; empty if unknown.
-
-        Returns:
-            `{"choice", "sequence", "is_best"}` as stored.
-        """
-        self._check_head(head)
-        stored, sequence = self._services.store.choose(token, rater, is_best, choice, text, head)
-        return {"choice": stored, "sequence": sequence, "is_best": is_best}
-
-    @at_the_edge
     def take_away(self, event: gr.EventData, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008 - Gradio's way
         """Make the file that the player asks for; see `TakeAway.make`."""
         return self._take_away.make(event, progress)
@@ -190,26 +149,6 @@ class Actions:
         if not run:
             raise InputError("Generate some faces first; then there is something to explain.")
         return self._explainer.explain(self._services.generator.get(), self._runs.find(run))
-
-    def health(self) -> dict[str, Any]:
-        """Return the state of the app: `status` is `ok` only when sentences can be performed and ratings stored."""
-        report: dict[str, Any] = {"model": self._services.generator.status, "store": "ok", "notice": ""}
-        try:
-            self._services.store.check()
-            if self._services.sync is not None:
-                report["sync"] = self._services.sync.status()
-        except StudyError as error:
-            report.update(store="off", notice=str(error))
-        if report["model"] == "unavailable":
-            report["notice"] = "The model is unavailable, so no sentence can be performed at the moment."
-        if self._services.settings.study_only:
-            report["model"] = "off"
-        healthy = report["model"] in ("ready", "off") and report["store"] == "ok"
-        return {"status": "ok" if healthy else "degraded", **report, "version": self._services.version}
-
-    def _check_head(self, head: object) -> None:
-        if head and (not isinstance(head, str) or head not in self._head_names):
-            raise InputError("A rating needs the name of a head that this page offers.")
 
 
 def _checked(text: Any, *settings: Any) -> tuple[str, dict[str, Any]]:

@@ -113,9 +113,6 @@ def build_app(services: Services, assets: Assets | None = None) -> gr.Blocks:
         _connect_link(player, form)
         _connect_take_away(player, taken, actions)
         gr.api(actions.generate, api_name="generate", concurrency_id="generate", concurrency_limit=1)
-        # Ratings stay off the queue: a full queue of sentences must not turn them away.
-        gr.api(actions.rate, api_name="rate", queue=False, api_visibility="undocumented")
-        gr.api(actions.choose, api_name="choose", queue=False, api_visibility="undocumented")
     if services.study is not None:
         with blocks.route("Study", f"/{PATH}", show_in_navbar=False):
             build_study(assets)

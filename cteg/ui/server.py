@@ -16,14 +16,14 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from cteg.errors import InputError
-from cteg.ui.actions import Actions
 from cteg.ui.assets import Assets
 from cteg.ui.gate import Gate
 from cteg.ui.page import build_app
 from cteg.ui.services import Services
-from cteg.ui.study_api import StudyApi
+from cteg.ui.study_api import study_route
 from cteg.ui.study_page import PATH
 from cteg.ui.theme import make_theme
+from cteg.ui.vote_api import vote_route
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +55,18 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
     if services.settings.mcp and importlib.util.find_spec("mcp") is None:
         raise InputError("CTEG_MCP=1 needs one more package: pip install 'gradio[mcp]'.")
     assets = Assets(services.rig_path)
-    actions = Actions(services)
     blocks = build_app(services, assets)
 
     def health(_: Request) -> JSONResponse:
         waiting = len(blocks._queue)  # Gradio tells it to nobody who does not wait
-        return JSONResponse({**actions.health(), "waiting": waiting}, headers={"Cache-Control": "no-store"})
+        return JSONResponse({**services.health(), "waiting": waiting}, headers={"Cache-Control": "no-store"})
 
     routes = [Route("/health", health), assets.route()]
     if services.study is not None:
-        routes.append(StudyApi(services.study).route())
-    if services.settings.study_only:
+        routes.append(study_route(services.study))
+    if not services.settings.study_only:
+        routes.append(vote_route(services.store, {head["name"] for head in assets.heads}))
+    else:
         routes.append(Route(f"/{PATH}", lambda _: RedirectResponse("./")))
     closed = [services.settings.data_dir, services.settings.study, services.settings.event_log]
     stylesheets = "".join(f'<link rel="stylesheet" href="{assets.player_url}{name}">' for name in STYLESHEETS)

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from cteg.clip import Clip
-from cteg.errors import CtegError, InputError, WeightsError
+from cteg.errors import CtegError, InputError, StudyError, WeightsError
 from cteg.face.heads import read_head
 from cteg.face.rig import HEADS_DIR, check_space
 from cteg.settings import Settings
@@ -119,6 +119,22 @@ class Services:
     version: str = ""
     study: Engine | None = None
     sync: HubSync | None = None
+
+    def health(self) -> dict[str, Any]:
+        """Return the state of the app: `status` is `ok` only when sentences can be performed and ratings stored."""
+        report: dict[str, Any] = {"model": self.generator.status, "store": "ok", "notice": ""}
+        try:
+            self.store.check()
+            if self.sync is not None:
+                report["sync"] = self.sync.status()
+        except StudyError as error:
+            report.update(store="off", notice=str(error))
+        if report["model"] == "unavailable":
+            report["notice"] = "The model is unavailable, so no sentence can be performed at the moment."
+        if self.settings.study_only:
+            report["model"] = "off"
+        healthy = report["model"] in ("ready", "off") and report["store"] == "ok"
+        return {"status": "ok" if healthy else "degraded", **report, "version": self.version}
 
 
 def open_study(settings: Settings, store: Store) -> Engine | None:

@@ -28,6 +28,7 @@ from tests.reliability.observed_app import PERFORMED
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "I can't believe you came!"
+JSON = {"Content-Type": "application/json"}
 PATIENCE = 120.0
 """Seconds to wait for what should come at once: the machine may be busy with other tests."""
 STARTING = 300.0
@@ -131,8 +132,7 @@ class AppProcess:
     def call(self, name: str, data: list | bytes, headers: dict[str, str] | None = None) -> tuple[str, Any]:
         """Call a named endpoint as the web API describes it: the last event's name and data, or what refused it."""
         body = data if isinstance(data, bytes) else to_json({"data": data})
-        headers = {"Content-Type": "application/json", **(headers or {})}
-        reply = self.http.post(f"gradio_api/call/{name}", content=body, headers=headers)
+        reply = self.http.post(f"gradio_api/call/{name}", content=body, headers={**JSON, **(headers or {})})
         if reply.status_code != 200:
             return f"status {reply.status_code}", reply.text
         event, payload = last_event(self.http, f"gradio_api/call/{name}/{reply.json()['event_id']}")
@@ -146,7 +146,7 @@ class AppProcess:
     def join(self, index: int, data: list, session: str, **fields: Any) -> httpx.Response:
         """Ask for an event of the page by its number, as the page does."""
         body = to_json({"data": data, "fn_index": index, "session_hash": session, **fields})
-        return self.http.post("gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
+        return self.http.post("gradio_api/queue/join", content=body, headers=JSON)
 
     def messages(self, session: str) -> Iterator[dict]:
         """What the page is told about its events."""
@@ -169,16 +169,26 @@ class AppProcess:
         return message["output"]["data"][0]
 
     def rate(self, *values: Any) -> httpx.Response:
-        """Rate as the page does: token, rater, score, then id, sentence and head, empty if not given."""
-        data = [*values, *[""] * (6 - len(values))]
-        return self.http.post(
-            "gradio_api/run/rate", content=to_json({"data": data}), headers={"Content-Type": "application/json"}
-        )
+        return vote(self.http, *values)
 
 
 def new_client(url: str, timeout: float = PATIENCE) -> httpx.Client:
     """An HTTP client that uses every connection once: on a busy machine the server may just have closed a kept one."""
     return httpx.Client(base_url=url, timeout=timeout, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def vote(
+    client: httpx.Client, token: Any, rater: Any, score: Any, event: Any = "", text: Any = "", head: Any = ""
+) -> httpx.Response:
+    """Rate as the page does; `event` is the id of the vote."""
+    fields = {"token": token, "rater": rater, "score": score, "id": event, "text": text, "head": head}
+    return client.post("cteg-vote/rate", content=to_json(fields), headers=JSON)
+
+
+def vote_at(url: str, *values: Any) -> httpx.Response:
+    """The same as a visitor who comes for one vote."""
+    with new_client(url) as client:
+        return vote(client, *values)
 
 
 def to_json(value: Any) -> bytes:

@@ -23,7 +23,7 @@ from cteg.sentences import split_sentences
 from cteg.study.export import export
 from cteg.study.models import pseudonym
 from cteg.study.store import Store
-from tests.reliability.harness import PATIENCE, ROOT, TEXT, AppProcess, register, report, to_json
+from tests.reliability.harness import JSON, PATIENCE, ROOT, TEXT, AppProcess, register, report
 
 SENTENCE = 200
 """Longest refusal, in characters, that still reads as one sentence."""
@@ -71,7 +71,7 @@ def test_b2_long_texts_are_refused_and_leave_no_trace_in_memory(real_app):
 
 
 def test_b2_a_body_of_100_megabytes_is_not_read(real_app):
-    before, headers = real_app.memory(), {"Content-Type": "application/json"}
+    before = real_app.memory()
 
     def endless():
         for _ in range(100):
@@ -79,9 +79,8 @@ def test_b2_a_body_of_100_megabytes_is_not_read(real_app):
 
     for content in (b'{"data": ["' + b"a" * 20_000_000 + b'"]}', endless()):
         with contextlib.suppress(httpx.TransportError):  # the server may hang up in the middle, which is as good
-            reply = httpx.post(
-                f"{real_app.url}gradio_api/call/generate", content=content, headers=headers, timeout=PATIENCE
-            )
+            url = f"{real_app.url}gradio_api/call/generate"
+            reply = httpx.post(url, content=content, headers=JSON, timeout=PATIENCE)
             assert reply.status_code == 413
             assert reply.json()["detail"].endswith("the limit is 2 MB.")
     assert real_app.health()["status"] == "ok"
@@ -208,25 +207,61 @@ def test_b6_votes_that_must_not_count_are_refused_logged_and_stored_nowhere(real
     before, logged = len(real_app.ratings()), len(real_app.log())
     for name, values in forged.items():
         reply = real_app.rate(*values)
-        assert reply.status_code == 500, name
+        assert reply.status_code in (400, 409), name
         assert reply.json()["error"].endswith("."), name
     assert real_app.log()[logged:].count("refused:") == len(forged)
     assert len(real_app.ratings()) == before
 
 
-def test_b6_extra_fields_and_5_megabytes_store_nothing(real_app, rater):
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+PLAIN = {"Content-Type": "text/plain"}
+VOTE = '"token": "TOKEN", "rater": "RATER", "score": 3, "id": "", "text": "", "head": ""'
+NO_VOTES = [
+    ("", JSON, 400),
+    ("{", JSON, 400),
+    ("[]", JSON, 400),
+    ("[" * 9000, JSON, 400),
+    ("\x00\xff", JSON, 400),
+    ('{"data": ["TOKEN", "RATER", 3, "", "", ""]}', JSON, 400),
+    (f'{{{VOTE}, "mode": "study"}}', JSON, 400),
+    (f'{{{VOTE}, "is_admin": true}}', JSON, 400),
+    (f"{{{VOTE[:-12]}}}", JSON, 400),
+    (f"{{{VOTE}}}".replace("3", "NaN"), JSON, 400),
+    (f"{{{VOTE}}}".replace("TOKEN", "\\ud800"), JSON, 400),
+    (f"{{{VOTE}}}", PLAIN, 400),  # what a form of another site could send
+    (f"{{{VOTE}}}", FORM, 400),
+    (f"{{{VOTE}}}".replace('"head": ""', f'"head": "{"x" * 20_000}"'), JSON, 413),
+    (f"{{{VOTE}}}".replace('"head": ""', f'"head": "{"x" * 5_000_000}"'), JSON, 413),
+]
+
+
+@pytest.mark.parametrize("action", ["rate", "choose"])
+@pytest.mark.parametrize(("content", "headers", "status"), NO_VOTES)
+def test_b6_what_is_no_vote_stores_nothing(real_app, rater, content, headers, status, action):
     (token,) = register(real_app.settings, rater, 1)
-    before = len(real_app.ratings())
-    url, headers = f"{real_app.url}gradio_api/run/rate", {"Content-Type": "application/json"}
-    huge = to_json({"data": [token, rater, 3, "", "x" * 5_000_000, ""]})
-    with contextlib.suppress(httpx.TransportError):  # it may hang up, too
-        assert httpx.post(url, content=huge, headers=headers, timeout=PATIENCE).status_code == 413
-    assert len(real_app.ratings()) == before
-    extra = {"data": [token, rater, 3, "", "", "", "extra"], "mode": "study", "is_admin": True}
-    reply = httpx.post(url, json=extra, timeout=PATIENCE)
-    stored = real_app.ratings()[before:]
-    assert (reply.status_code, len(stored)) == (200, 1) or (reply.status_code >= 400 and not stored)
-    assert all(rating.mode == "play" for rating in stored)
+    if action == "choose":
+        content = content.replace('"score": 3', '"is_best": true').replace('"score": NaN', '"is_best": NaN')
+    body = content.replace("TOKEN", token).replace("RATER", rater)
+    with contextlib.suppress(httpx.TransportError):  # it may hang up on what is too long
+        reply = httpx.post(f"{real_app.url}cteg-vote/{action}", content=body, headers=headers, timeout=PATIENCE)
+        assert reply.status_code == status
+        assert "Traceback" not in reply.text
+    assert not [rating for rating in real_app.ratings() if rating.rater == rater]
+
+
+def test_b6_there_are_two_kinds_of_votes_and_no_other_way_to_them(real_app, rater):
+    (token,) = register(real_app.settings, rater, 1)
+    fields = {"token": token, "rater": rater, "score": 3, "id": "", "text": "", "head": ""}
+    for action in ("register", "forget", "__init__", "_begin", "", "rate/rate", "..%2fhealth"):
+        assert real_app.http.post(f"cteg-vote/{action}", json=fields).status_code in (400, 404), action
+    assert real_app.http.get("cteg-vote/rate", params=fields).status_code == 405
+    for name in ("rate", "choose"):
+        assert name not in real_app.indices()
+        assert real_app.http.post(f"gradio_api/run/{name}", json={"data": list(fields.values())}).status_code >= 400
+    assert not [rating for rating in real_app.ratings() if rating.rater == rater]
+    reply = real_app.rate(token, rater, 3)
+    assert reply.status_code == 200
+    assert reply.headers["cache-control"].startswith("no-store")
 
 
 # -- B7: whose state ---------------------------------------------------------------------------------------------------
@@ -237,8 +272,9 @@ def test_b7_a_copied_session_brings_nobodys_state(real_app, rater):
     session = secrets.token_hex(5)
     value = real_app.press("generate_for_page", [TEXT, 1, 1.0, 7, 0, rater], session)["output"]["data"][0]
     token, thief = value["clips"][0]["token"], secrets.token_hex(16)
-    stolen = real_app.press("rate", [token, thief, 1, "", "", ""], session)
-    assert not stolen["success"]
+    fields = {"token": token, "rater": thief, "score": 1, "id": "", "text": "", "head": ""}
+    for extra in ({}, {"session_hash": session}):
+        assert real_app.http.post("cteg-vote/rate", json={**fields, **extra}).status_code in (400, 409)
     assert not [rating for rating in real_app.ratings() if rating.rater in (rater, thief)]
     states = [c for c in config["components"] if c["type"] == "state" and (c["props"].get("value") is not None)]
     assert states == []  # nothing that is trusted lies in a session
@@ -252,7 +288,7 @@ def test_b7_calling_by_number_checks_as_much_as_the_page(real_app):
             message = next(m for m in real_app.messages(session) if m["msg"] == "process_completed")
             assert "Traceback" not in json.dumps(message)
             assert str(ROOT) not in json.dumps(message)
-        if name in ("generate", "generate_for_page", "rate", "take_away", "explain"):
+        if name in ("generate", "generate_for_page", "take_away", "explain"):
             assert message is None or not message["success"], name
     for index in (10_000, -1, 2**70, "first", None):  # the server hangs up after each, so each needs its own connection
         body = {"data": [], "fn_index": index, "session_hash": "abc"}
@@ -267,11 +303,8 @@ def test_b7_headers_of_a_proxy_change_nothing_that_counts(real_app, rater):
     for forged in ({"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "'; --"}, {"Forwarded": "for=127.0.0.1"}):
         event, payload = real_app.call("generate", [TEXT, 9, 1.0, 7], forged)
         assert (event, payload["error"].split(" must")[0]) == ("error", "The number of samples")
-        data = to_json({"data": [token, secrets.token_hex(16), 3, "", "", ""]})
-        reply = real_app.http.post(
-            "gradio_api/run/rate", content=data, headers={**forged, "Content-Type": "application/json"}
-        )
-        assert reply.status_code == 500
+        fields = {"token": token, "rater": secrets.token_hex(16), "score": 3, "id": "", "text": "", "head": ""}
+        assert real_app.http.post("cteg-vote/rate", json=fields, headers=forged).status_code == 409
         for path in ("gradio_api/file=/etc/passwd", "monitoring"):
             assert real_app.http.get(path, headers=forged).status_code in (403, 404)
 

@@ -31,26 +31,16 @@ from tests.reliability.harness import (
     PATIENCE,
     TEXT,
     AppProcess,
-    new_client,
     percentile_95,
     register,
     report,
     timed,
-    to_json,
+    vote_at,
     wait_for,
 )
 from tests.reliability.killable import KillableApp, forks, upload
 
 WITHOUT_MODEL = {"CTEG_WEIGHTS": "none"}
-
-
-def vote(url: str, token: str, rater: str, score: int, event: str = "") -> httpx.Response:
-    with new_client(url) as client:
-        return client.post(
-            "gradio_api/run/rate",
-            content=to_json({"data": [token, rater, score, event, "", ""]}),
-            headers={"Content-Type": "application/json"},
-        )
 
 
 # -- F1, F2: killed ----------------------------------------------------------------------------------------------------
@@ -67,9 +57,9 @@ def killed_while_voting(folder: Path, kills: int) -> None:
             event, score = secrets.token_hex(16), pick.randint(1, 5)
             sent[event] = score
             with contextlib.suppress(httpx.TransportError):
-                reply = vote(app.url, token, rater, score, event)
+                reply = vote_at(app.url, token, rater, score, event)
                 if reply.status_code == 200:
-                    acknowledged[reply.json()["data"][0]["rating"]] = score
+                    acknowledged[reply.json()["id"]] = score
 
     try:
         app.begin_life()
@@ -85,7 +75,7 @@ def killed_while_voting(folder: Path, kills: int) -> None:
                 stop.set()
             app.begin_life()  # and the same raters go on with the same faces
         stored = app.ratings()
-        assert vote(app.url, tokens[0], rater, 5).status_code == 200
+        assert vote_at(app.url, tokens[0], rater, 5).status_code == 200
     finally:
         with contextlib.suppress(Exception):
             app.kill()
@@ -189,16 +179,16 @@ def full_disk(app: AppProcess, make_full) -> None:
     """Votes are refused, never acknowledged, while the disk is full; and taken again afterwards."""
     rater = secrets.token_hex(16)
     tokens = register(app.settings, rater, 60)
-    assert vote(app.url, tokens.pop(), rater, 3).status_code == 200
+    assert vote_at(app.url, tokens.pop(), rater, 3).status_code == 200
     with make_full(app):
-        replies = [vote(app.url, token, rater, 4) for token in tokens[:50]]
+        replies = [vote_at(app.url, token, rater, 4) for token in tokens[:50]]
         refusals = [reply.json()["error"] for reply in replies if reply.status_code != 200]
         assert set(refusals) == {"Not saved, please try again."}
-        assert replies[-1].status_code == 500
+        assert replies[-1].status_code == 503
         assert app.health()["store"] in ("ok", "off")
     taken = sum(reply.status_code == 200 for reply in replies)  # what still fitted into the last page
     assert sum(rating.rater == rater for rating in app.ratings()) == 1 + taken
-    assert vote(app.url, tokens[-1], rater, 5).status_code == 200
+    assert vote_at(app.url, tokens[-1], rater, 5).status_code == 200
     assert app.health()["store"] == "ok"
     report("F3", refused=len(refusals), taken_before_it_was_full=taken, stored=taken + 2)
 
@@ -232,8 +222,8 @@ def test_f4_a_folder_that_cannot_be_written_leaves_the_page_up(tmp_path):
         health = app.health()
         assert (health["status"], health["store"]) == ("degraded", "off")
         assert app.http.get("").status_code == 200
-        reply = vote(app.url, "a token", "a" * 32, 3)
-        assert reply.status_code == 500
+        reply = vote_at(app.url, "a token", "a" * 32, 3)
+        assert reply.status_code == 503
         assert "Not saved" in reply.json()["error"]
         (tmp_path / "data").chmod(0o755)
         assert app.health()["store"] == "ok"
@@ -261,10 +251,10 @@ def test_f4_a_locked_database_is_waited_for_and_then_said(tmp_path, monkeypatch)
         with contextlib.closing(sqlite3.connect(app.settings.database_file, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             assert page_without_ratings(app).startswith("Ratings are off")
-            reply = vote(app.url, token, "a" * 32, 3)
-            assert (reply.status_code, reply.json()["error"]) == (500, "Not saved, please try again.")
+            reply = vote_at(app.url, token, "a" * 32, 3)
+            assert (reply.status_code, reply.json()["error"]) == (503, "Not saved, please try again.")
             other.execute("ROLLBACK")
-        assert vote(app.url, token, "a" * 32, 3).status_code == 200
+        assert vote_at(app.url, token, "a" * 32, 3).status_code == 200
         assert [rating.score for rating in app.store.ratings()] == [3]
     finally:
         app.close()
@@ -286,7 +276,7 @@ def test_f4_a_corrupt_database_is_set_aside_and_never_overwritten(tmp_path):
         assert "set aside" in page_without_ratings(app)
         health = httpx.get(f"{app.url}health", timeout=PATIENCE).json()
         assert (health["status"], health["store"]) == ("degraded", "off")
-        assert "set aside" in vote(app.url, token, rater, 4).json()["error"]
+        assert "set aside" in vote_at(app.url, token, rater, 4).json()["error"]
         (aside,) = file.parent.glob("*.damaged-*")
         assert aside.read_bytes() == content
         assert not file.exists()
@@ -330,7 +320,7 @@ def test_f5_whatever_the_hub_does_votes_are_taken_and_sent_later(tmp_path, monke
                 uploading.start()
                 for token in tokens[given : given + 3]:
                     with timed(times):
-                        assert vote(app.url, token, rater, 3).status_code == 200
+                        assert vote_at(app.url, token, rater, 3).status_code == 200
                 uploading.join(PATIENCE)
                 assert not sync.step()
             given += 3
@@ -359,9 +349,9 @@ def test_f7_asked_to_end_it_finishes_within_ten_seconds_and_keeps_what_it_said(t
             if stop.is_set():
                 return
             with contextlib.suppress(httpx.TransportError):
-                reply = vote(app.url, token, rater, 3)
+                reply = vote_at(app.url, token, rater, 3)
                 if reply.status_code == 200:
-                    acknowledged.append(reply.json()["data"][0]["rating"])
+                    acknowledged.append(reply.json()["id"])
 
     def keep_generating() -> None:
         while not stop.is_set():

@@ -140,14 +140,13 @@ class Broken:
 def test_f8_a_defect_in_any_callback_shows_a_number_and_no_detail(tmp_path, caplog):
     app = RunningApp(tmp_path)
     try:
-        rater, token = secrets.token_hex(16), "a token"
+        rater = secrets.token_hex(16)
         run = keep_a_run(app)
         app.store.close()
         break_everything(app)
         named = {
             "generate": ["Hello.", 1, 1.0, 7, 0.0],
             "generate_for_page": ["Hello.", 1, 1.0, 7, 0.0, rater],
-            "rate": [token, rater, 3, "", "", ""],
             "explain": [run],
         }
         config = httpx.get(f"{app.url}config", timeout=PATIENCE).json()
@@ -159,13 +158,24 @@ def test_f8_a_defect_in_any_callback_shows_a_number_and_no_detail(tmp_path, capl
             reply = ask(app.url, event, data, {"run": run, "head": "default", "kind": "npz", "face": 0})
             assert not any(secret in reply for secret in SECRETS), (event["api_name"], reply)
             if event["api_name"] in named:
-                assert "incident" in reply, (event["api_name"], reply)
-                number = reply.split("incident ")[1].split(")")[0]
-                assert f"incident {number}" in caplog.text
+                check_incident(reply, caplog.text)
+        vote = {"token": "a token", "rater": rater, "id": "", "text": "", "head": ""}
+        for action, value in (("rate", {"score": 3}), ("choose", {"is_best": True})):
+            reply = httpx.post(f"{app.url}cteg-vote/{action}", json={**vote, **value}, timeout=PATIENCE)
+            assert reply.status_code == 500
+            check_incident(reply.text, caplog.text)
         health = httpx.get(f"{app.url}health", timeout=PATIENCE)
         assert not any(secret in health.text for secret in SECRETS)
     finally:
         app.close()
+
+
+def check_incident(reply: str, log: str) -> None:
+    """A reply gives the number of an incident that the log tells of, and no detail."""
+    assert not any(secret in reply for secret in SECRETS), reply
+    assert "incident" in reply, reply
+    number = reply.split("incident ")[1].split(")")[0]
+    assert f"incident {number}" in log
 
 
 def keep_a_run(app: RunningApp) -> str:
@@ -189,8 +199,6 @@ def ask(url: str, event: dict, data: list, event_data: dict) -> str:
     """Run an event of the page by its number and return all that the server says."""
     session = secrets.token_hex(5)
     body = {"data": data, "fn_index": event["id"], "session_hash": session, "event_data": event_data}
-    if not event["queue"]:
-        return httpx.post(f"{url}gradio_api/run/{event['api_name']}", json=body, timeout=PATIENCE).text
     reply = httpx.post(f"{url}gradio_api/queue/join", json=body, timeout=PATIENCE)
     if reply.status_code != 200:
         return reply.text

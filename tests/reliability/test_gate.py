@@ -30,7 +30,7 @@ def test_what_is_too_large_is_refused_by_its_head(app):
     for length, expected in ((MOST_BYTES + 1, 413), (10**30, 400), ("many", 400), ("-1", 400)):
         address = urlsplit(app.url)
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
-        connection.putrequest("POST", "/gradio_api/run/rate")
+        connection.putrequest("POST", "/cteg-vote/rate")
         connection.putheader("Content-Length", str(length))
         connection.endheaders()  # and no body: nobody waits for it
         assert connection.getresponse().status == expected

@@ -32,7 +32,7 @@ from tests.reliability.harness import (
     register,
     report,
     timed,
-    to_json,
+    vote_at,
 )
 from tests.study_app import make_set
 from tests.test_training import corpus, train_arguments  # noqa: F401 - a fixture
@@ -73,14 +73,9 @@ class Proxy:
         self._listener.close()
 
 
-def vote(url: str, token: str, rater: str, score: int, event: str) -> tuple[int, str]:
-    with new_client(url) as client:
-        reply = client.post(
-            "gradio_api/run/rate",
-            content=to_json({"data": [token, rater, score, event, "", ""]}),
-            headers={"Content-Type": "application/json"},
-        )
-    return reply.status_code, json.dumps(reply.json().get("data"))
+def vote_text(url: str, *values: object) -> tuple[int, str]:
+    reply = vote_at(url, *values)
+    return reply.status_code, reply.text
 
 
 @pytest.fixture
@@ -125,7 +120,7 @@ def check_votes(apps: list[AppProcess], proxy: Proxy) -> None:
             event, score = secrets.token_hex(16), 1 + number
             with ThreadPoolExecutor(4) as pool, timed(times):
                 urls = [apps[0].url, apps[1].url, proxy.url, proxy.url]
-                replies = set(pool.map(lambda url, e=event, s=score, t=token: vote(url, t, rater, s, e), urls))
+                replies = set(pool.map(lambda url, e=event, s=score, t=token: vote_text(url, t, rater, s, e), urls))
             assert len(replies) == 1
             assert next(iter(replies))[0] == 200
             given.append((event, score))

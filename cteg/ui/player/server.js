@@ -2,7 +2,7 @@
 
 import { raterId } from "./memory.js";
 
-const PATIENCE = 10_000; // milliseconds until a rating counts as not saved
+const PATIENCE = 10_000; // milliseconds until a request counts as lost
 
 /** The address of the app, with a slash at its end; right behind a proxy that serves it under a path, too. */
 export function appRoot() {
@@ -19,7 +19,7 @@ export function appRoot() {
  * @throws {Error} With one sentence for the person; the rating counts as not saved.
  */
 export async function saveRating({ token, score, id, text, head }) {
-  const stored = await send("rate", [token, raterId(), score, id, text, head]);
+  const stored = await vote("rate", { token, score, id, text, head });
   if (stored.score !== score) throw new Error("Not saved.");
 }
 
@@ -30,26 +30,31 @@ export async function saveRating({ token, score, id, text, head }) {
  * @throws {Error} With one sentence for the person; the choice counts as not saved.
  */
 export async function saveChoice({ token, isBest, id, text, head }) {
-  const stored = await send("choose", [token, raterId(), isBest, id, text, head]);
+  const stored = await vote("choose", { token, is_best: isBest, id, text, head });
   if (stored.is_best !== isBest) throw new Error("Not saved.");
 }
 
-/** Sends an answer and returns what the server says it stored. */
-async function send(endpoint, data) {
+/** Sends a vote and returns what the server says it stored. */
+async function vote(action, fields) {
   let response, body;
   try {
-    response = await fetch(new URL(`gradio_api/run/${endpoint}`, appRoot()), {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ data }),
-      signal: AbortSignal.timeout(PATIENCE),
-    });
+    response = await post(`cteg-vote/${action}`, fields);
     body = await response.json();
   } catch {
     throw new Error("Not saved: the server cannot be reached.");
   }
-  if (!response.ok || !body.data?.[0]) throw new Error(body.error ?? "Not saved.");
-  return body.data[0];
+  if (!response.ok) throw new Error(body.error ?? "Not saved.");
+  return body;
+}
+
+/** Asks one of the app's routes for something, in the name of this browser. @returns {Promise<Response>} */
+export function post(path, fields) {
+  return fetch(new URL(path, appRoot()), {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ rater: raterId(), ...fields }),
+    signal: AbortSignal.timeout(PATIENCE),
+  });
 }
 
 /** The state of the app, or null if the server does not answer. */

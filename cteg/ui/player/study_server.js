@@ -1,9 +1,7 @@
 /** What the study asks of the server: every request until it is answered, one after the other. */
 
-import { raterId } from "./memory.js";
-import { appRoot } from "./server.js";
+import { post } from "./server.js";
 
-const PATIENCE = 10_000; // milliseconds until a request counts as lost
 const FIRST_WAIT = 500, LONGEST_WAIT = 8000; // milliseconds between attempts, doubled every time
 
 /** Raised where the server refuses a request; the message is for the person. */
@@ -56,12 +54,7 @@ export class StudyServer {
   }
 
   async #send(action, fields) {
-    const response = await fetch(new URL(`cteg-study/${action}`, appRoot()), {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ rater: raterId(), ...fields }),
-      signal: AbortSignal.timeout(PATIENCE),
-    });
+    const response = await post(`cteg-study/${action}`, fields);
     const body = await response.json().catch(() => ({}));
     if (!response.ok) throw new Refusal(body.error ?? "The server is not ready; trying again…", response.status);
     return body;
