@@ -20,8 +20,8 @@ from training.evaluation.comparison import Comparison, Row, latent_clusters
 from training.evaluation.estimates import bootstrap_counts, estimate, of_clips, over_pairs, ratio, weighted_mean
 from training.evaluation.figures import copy_last_references, figures, perplexities, predict_references
 from training.evaluation.setting import describe_command
-from training.judge import Judge, to_seven
-from training.performance.labels import LABEL_INDEX, LABELS
+from training.judge import Judge
+from training.performance.labels import LABEL_INDEX, SEVEN_NAMES, label_matrix, to_seven
 from training.variants import VARIANTS
 
 SENTENCES = 14
@@ -163,9 +163,11 @@ def test_a_comparison_sets_the_reference_to_1_and_shuffling_apart(judge):
 
 
 def test_labels_add_up_to_seven_groups():
-    weights = np.zeros((1, len(LABELS)))
-    weights[0, [LABEL_INDEX["amusement"], LABEL_INDEX["love"], LABEL_INDEX["disgust"]]] = 0.5, 0.25, 0.25
+    weights = label_matrix([{"labels": {"amusement": 0.5, "love": 0.25, "disgust": 0.25}}])
+    assert weights[0, LABEL_INDEX["love"]] == 0.25
+    assert weights.sum() == 1
     assert to_seven(weights)[0].tolist() == [0.75, 0, 0, 0, 0, 0.25, 0]
+    assert SEVEN_NAMES == SEVEN  # what the reader of clips and the reader of texts call them
 
 
 # -- reports -----------------------------------------------------------------------------------------------------------

@@ -18,13 +18,8 @@ from cteg.errors import InputError
 from cteg.model.cteg import CTEG
 from cteg.text import TextEncoder
 from training.data import TextStates, cached_text_states
-from training.performance.labels import SEVEN_INDEX
+from training.performance.labels import SEVEN_INDEX, to_seven
 from training.performance.store import Performances, load_performances
-
-
-def to_seven(weights: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Add up label weights (S, 28) in the seven groups: (S, 7)."""
-    return np.stack([weights[:, group == SEVEN_INDEX].sum(1) for group in range(len(SEVEN))], axis=1)
 
 
 def leading_groups(data: Performances) -> NDArray[np.intp]:

@@ -78,10 +78,14 @@ class App:
         self.process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        self.wait_for(lambda: self.get("").startswith(b"<!"))
-        self.seconds_to_page = time.perf_counter() - began
-        self.wait_for(lambda: json.loads(self.get("health"))["model"] == "ready")
-        self.seconds_to_model = time.perf_counter() - began
+        try:
+            self.wait_for(lambda: self.get("").startswith(b"<!"))
+            self.seconds_to_page = time.perf_counter() - began
+            self.wait_for(lambda: json.loads(self.get("health"))["model"] == "ready")
+            self.seconds_to_model = time.perf_counter() - began
+        except BaseException:
+            self.stop()
+            raise
 
     def get(self, path: str, timeout: float = 10) -> bytes:
         """Fetch a path of the app."""
@@ -121,9 +125,13 @@ class App:
         return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
     def stop(self) -> None:
-        """End the app and wait for it."""
+        """End the app and wait for it, without mercy after half a minute."""
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def measure_page(app: App, browser: Any, presses: int) -> dict[str, float]:

@@ -12,6 +12,9 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from cteg import layout
+from training.evaluation.report import REFERENCE
+
 COLOURS = ("#0b6e75", "#d1495b", "#e6a02f", "#5b5f97", "#7a9e3f", "#8d6a4f", "#9a9a9a", "#333333")
 """Told apart also by the colour-blind in this order, teal and red first."""
 
@@ -55,7 +58,7 @@ def speed_spectra(spectra: Mapping[str, Sequence[float]], path: Path) -> None:
     """Power of the speed in bands of 1 Hz, logarithmic."""
     axes = _axes("Power of frame-to-frame changes", "Hz", "squared coefficient units per frame")
     for name, power in spectra.items():
-        is_reference = name == "reference"
+        is_reference = name == REFERENCE
         axes.plot(
             [band + 0.5 for band in range(len(power))],
             power,
@@ -71,12 +74,12 @@ def speed_spectra(spectra: Mapping[str, Sequence[float]], path: Path) -> None:
 def length_histograms(lengths: Mapping[str, Sequence[int]], path: Path) -> None:
     """Share of clips by length in seconds."""
     axes = _axes("Lengths of clips", "seconds", "share of clips per half second")
-    longest = max(max(values) for values in lengths.values()) / 25
+    longest = max(max(values) for values in lengths.values()) / layout.FPS
     edges = [step / 2 for step in range(int(longest * 2) + 2)]
     for name, values in lengths.items():
-        is_reference = name == "reference"
+        is_reference = name == REFERENCE
         axes.hist(
-            [value / 25 for value in values],
+            [value / layout.FPS for value in values],
             edges,
             weights=[1 / len(values)] * len(values),
             histtype="stepfilled" if is_reference else "step",

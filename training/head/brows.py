@@ -10,6 +10,7 @@ from scipy.interpolate import CubicSpline
 from cteg.face.rig import vertex_normals
 from training.head.lids import Eye, Opening
 from training.head.part import SMALLEST_MOVE, Part, follow, grid_triangles
+from training.head.shapes import folded
 
 BROW_PATH = np.array([[12.0, 18.0], [21.0, 21.4], [33.5, 24.2], [44.8, 23.4], [55.0, 16.6]])
 """Middle line of the left brow in millimetres on the reference face, from the nose outwards (x, y)."""
@@ -89,7 +90,7 @@ def brow(side: str, skin: Part, place: NDArray[np.float64], tint: NDArray[np.flo
     along, level, rise, cover, shade = (np.concatenate(values) for values in zip(strip, hairs, strict=True))
     mirror = np.array([1.0 if side == "Left" else -1.0, 1.0])
     near = skin.triangles[
-        (np.linalg.norm(_folded(place) - BROW_PATH.mean(axis=0), axis=1) < 60)[skin.triangles].all(axis=1)
+        (np.linalg.norm(folded(place) - BROW_PATH.mean(axis=0), axis=1) < 60)[skin.triangles].all(axis=1)
     ]
     binding = bind(_on_face(along, level) * mirror, place, near)
     spine = bind(_on_face(along, np.zeros_like(level)) * mirror, place, near)
@@ -179,11 +180,6 @@ def _hairs(generator: np.random.Generator) -> tuple[NDArray, ...]:
     shade = np.repeat(generator.uniform(0.72, 1.35, BROW_HAIRS), 3) * np.tile([0.9, 1.15, 0.9], BROW_HAIRS)
     rise = np.tile([0.12, HAIR_RISE, 0.12], BROW_HAIRS) + np.repeat(generator.uniform(0, 0.3, BROW_HAIRS), 3)
     return along, across, rise, np.tile([0.9, 0.95, 0.9], BROW_HAIRS), shade
-
-
-def _folded(place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return x and y (n, 2) with the right side laid over the left one."""
-    return np.stack([np.abs(place[:, 0]), place[:, 1]], axis=1)
 
 
 def lashes(eye: Eye, opening: Opening, skin: Part) -> Part:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.head.shapes import split_sides
+from training.head.shapes import folded, split_sides
 
 Line = tuple[tuple[float, float], ...]
 
@@ -106,7 +106,7 @@ def add_creases(
         depth: Factor on all depths.
     """
     for crease in CREASES:
-        relief = depth * _relief(_folded(place), crease) * _front(place)
+        relief = depth * _relief(folded(place), crease) * _front(place)
         sides = split_sides(relief[:, None] * normals * 1e-3, place[:, 0] * 1e-3)
         for shape, weight in crease.shapes.items():
             if shape in deltas:
@@ -118,13 +118,13 @@ def add_creases(
 
 def has_creases(place: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which points (n, 3), millimetres, lie near a crease."""
-    distance = np.min([_nearest(_folded(place), crease.line)[0] / crease.width for crease in CREASES], axis=0)
+    distance = np.min([_nearest(folded(place), crease.line)[0] / crease.width for crease in CREASES], axis=0)
     return (distance < SPLIT_REACH) & (_front(place) > 0.5)
 
 
 def is_too_long(middle: NDArray[np.float64], edge: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which edges, given by middle (E, 3) and vector (E, 3) in millimetres, are too long across a crease."""
-    flat, way = _folded(middle), edge[:, :2] * np.where(middle[:, :1] < 0, [-1.0, 1.0], 1.0)
+    flat, way = folded(middle), edge[:, :2] * np.where(middle[:, :1] < 0, [-1.0, 1.0], 1.0)
     wanted = np.zeros(len(middle), dtype=bool)
     for crease in CREASES:
         distance, share, tangent = _nearest(flat, crease.line)
@@ -157,11 +157,6 @@ def _nearest(flat: NDArray[np.float64], line: Line) -> tuple[NDArray, NDArray, N
     before = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
     share = (before[best] + along[row, best] * lengths[best]) / lengths.sum()
     return distance[row, best], share, ways[best] / lengths[best][:, None]
-
-
-def _folded(place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return x and y (n, 2) with the right side laid over the left one."""
-    return np.stack([np.abs(place[:, 0]), place[:, 1]], axis=1)
 
 
 def _front(place: NDArray[np.float64]) -> NDArray[np.float64]:

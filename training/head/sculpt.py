@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from training.head.shapes import split_sides
+from training.head.shapes import folded, split_sides
 
 SIDES = {"Left": 1.0, "Right": -1.0}
 
@@ -150,14 +150,14 @@ def seal_lips(
         deltas: Shape name -> (V, 3) metres.
         place: (V, 3) skin of the reference face, millimetres from the middle between its eyes.
     """
-    folded = np.stack([np.abs(place[:, 0]), place[:, 1]], axis=1)
+    flat = folded(place)
     upper, lower = (
         sum(np.linalg.norm(deltas[shape + side], axis=1) for side in SIDES)
         for shape in ("mouthUpperUp", "mouthLowerDown")
     )
     towards = np.clip((place[:, 2] + 5) / 10, 0, 1) * (lower - upper) / (lower + upper + 1e-5) * 1e-3
-    rest[:, 1] += REST_SEAL * towards * np.exp(-(((folded - REST_SPOT) / REST_RADIUS) ** 2).sum(axis=1))
-    rise = towards * np.exp(-(((folded - SEAL_SPOT) / SEAL_RADIUS) ** 2).sum(axis=1))
+    rest[:, 1] += REST_SEAL * towards * np.exp(-(((flat - REST_SPOT) / REST_RADIUS) ** 2).sum(axis=1))
+    rise = towards * np.exp(-(((flat - SEAL_SPOT) / SEAL_RADIUS) ** 2).sum(axis=1))
     halves = split_sides(np.stack([np.zeros_like(rise), rise, np.zeros_like(rise)], axis=1), rest[:, 0])
     for shape, amount in SEAL.items():
         for side, half in halves.items():

@@ -65,6 +65,11 @@ def split_sides(delta: NDArray[np.float64], x: NDArray[np.float64]) -> dict[str,
     return {"Left": delta * left[:, None], "Right": delta * (1 - left)[:, None]}
 
 
+def folded(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return x and y (V, 2) of points (V, 3) with the right side laid over the left one."""
+    return np.stack([np.abs(place[:, 0]), place[:, 1]], axis=1)
+
+
 def fit_hinge(
     teeth: NDArray[np.float64],
     opened_teeth: NDArray[np.float64],

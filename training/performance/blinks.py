@@ -30,6 +30,8 @@ PHRASE_BOOST = 4.0
 """Within the seconds after a phrase end a blink is this many times as likely as elsewhere; our choice."""
 
 PARTIAL_SHARE = 0.5
+"""Share of the blinks that do not shut the eye."""
+
 MIDDLE_SHARE = 0.506
 """Part of its duration in which a minimum-jerk step goes from 10 to 90 %."""
 

@@ -42,6 +42,7 @@ CHANNELS = (
 LIVE_LINK_NAMES = {"browInnerUpLeft": "BrowInnerUp"}
 MOST_CLIPS = 2_000
 BLINK_DEPTH = 0.35
+"""Performances that are compared, and the least lid closing (0...1) that counts as a blink."""
 
 
 def speed_and_jerk(curves: list[NDArray[np.float64]], fps: float) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ hold two or more), variants, style, strength, times, whether and when the face s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ STYLES: dict[str, tuple[float, float, float]] = {
 
 SECOND_IF_MIXED = 0.75
 SECOND_IF_SINGLE = 0.50
+"""Probability of a second part where the sentence has several labels, and where it has one; our choice."""
+
 OWN_VARIANT_SHARE = 0.35
 """Of the sequences on one label with a second part, those whose second part is another variant of the same label."""
 
@@ -88,17 +90,20 @@ class Script:
         return min(int(self.duration * layout.FPS) + 1, LONGEST_FRAMES)
 
 
+def draw_index(weights: Sequence[float], rng: Generator) -> int:
+    """Draw an index in proportion to its weight; weights >= 0 need not sum to 1."""
+    edges = np.cumsum(weights)
+    return min(int(np.searchsorted(edges, rng.random() * edges[-1], side="right")), len(edges) - 1)
+
+
 def draw_label(labels: Mapping[str, float], rng: Generator) -> str:
     """Draw a label in proportion to its weight."""
-    names = list(labels)
-    edges = np.cumsum([labels[name] for name in names])
-    return names[min(int(np.searchsorted(edges, rng.random() * edges[-1], side="right")), len(names) - 1)]
+    return list(labels)[draw_index(list(labels.values()), rng)]
 
 
-def draw_variant(variants: tuple[Variant, ...], rng: Generator) -> Variant:
+def draw_variant(variants: Sequence[Variant], rng: Generator) -> Variant:
     """Draw a variant of a label in proportion to its weight."""
-    edges = np.cumsum([variant.weight for variant in variants])
-    return variants[min(int(np.searchsorted(edges, rng.random() * edges[-1], side="right")), len(variants) - 1)]
+    return variants[draw_index([variant.weight for variant in variants], rng)]
 
 
 def draw_second(leading: str, labels: Mapping[str, float], repertoire: Repertoire, rng: Generator) -> str | None:
@@ -170,7 +175,7 @@ def _draw_episodes(
     if second is None or end - begin < 1.1:  # two expressions in less than a second cannot be told apart
         return (Episode(variant, strength, begin, _draw_onset(variant, style, end - begin, rng)),)
     choices = [v for v in repertoire.variants[second] if v is not variant] or [variant]
-    other = draw_variant(tuple(choices), rng)
+    other = draw_variant(choices, rng)
     softer = strength * rng.uniform(0.6, 0.95)
     leads_first = rng.random() < LEADS_FIRST
     share = rng.uniform(0.55, 0.72) if leads_first else rng.uniform(0.25, 0.42)

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from training.performance.clean import words_of
-from training.performance.labels import LABEL_INDEX, LABELS, SEVEN_INDEX, SEVEN_NAMES
+from training.performance.labels import LABELS, SEVEN_NAMES, label_matrix, to_seven
 
 MOST_WORDS = 28
 """Longer sentences do not fit into the longest clip but in a hurry."""
@@ -23,6 +23,8 @@ DECAY_WORDS = 5.0
 sentence of EmoAva has 6 words), Reddit is not."""
 
 NEUTRAL_SHARE = 0.14
+"""Largest share of the chosen sentences that are neutral."""
+
 MOST_REPEATS = 2.0
 """A sentence of a rare feeling is performed at most this many times as often as one of a common feeling."""
 
@@ -32,12 +34,8 @@ OWN_REPEATS = 2
 
 def groups_of(sentences: list[dict]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the group of seven and the label of most weight of every sentence, (S,) each."""
-    weights = np.zeros((len(sentences), len(LABELS)))
-    for row, sentence in enumerate(sentences):
-        for name, weight in sentence["labels"].items():
-            weights[row, LABEL_INDEX[name]] = weight
-    by_group = np.stack([weights[:, k == SEVEN_INDEX].sum(axis=1) for k in range(len(SEVEN_NAMES))], axis=1)
-    return by_group.argmax(axis=1), weights.argmax(axis=1)
+    weights = label_matrix(sentences)
+    return to_seven(weights).argmax(axis=1), weights.argmax(axis=1)
 
 
 def quotas(available: NDArray[np.intp], wanted: int) -> NDArray[np.intp]:

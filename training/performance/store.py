@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 
 from cteg import layout
 from cteg.errors import InputError
-from training.performance.labels import LABEL_INDEX, LABELS, SEVEN_INDEX
+from training.performance.labels import LABEL_INDEX, SEVEN_INDEX, label_matrix
 
 PER_PERFORMANCE = ("lengths", "sentence")
 OF_FEELINGS = ("leading", "second", "speaks")
@@ -119,10 +119,7 @@ def load_performances(folder: str | Path, split: str = "train") -> Performances:
 
 def _feelings(sentences: list[dict], joined: dict[str, NDArray]) -> dict[str, NDArray]:
     """Return what `Performances` holds of labels."""
-    weights = np.zeros((len(sentences), len(LABELS)), dtype=np.float32)
-    for row, sentence in enumerate(sentences):
-        for name, weight in sentence["labels"].items():
-            weights[row, LABEL_INDEX[name]] = weight
+    weights = label_matrix(sentences).astype(np.float32)
     return {
         "label_weights": weights / weights.sum(axis=1, keepdims=True),
         "sources": [sentence.get("source", "") for sentence in sentences],
