@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from cteg import layout
 from cteg.errors import InputError
 
 MAX_FRAMES = 20_000
-"""Longest clip that is read from a file: over 13 minutes; a longer one is refused before it fills the memory."""
+"""Longest clip: over 13 minutes. A longer one in a file is refused before it fills the memory."""
+
+MAX_ARRAY_BYTES = MAX_FRAMES * layout.D * 8 + 4096
+"""Largest array that is unpacked from a file: the longest clip in double precision, and its header."""
+
+DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, RuntimeError)
+"""What reading a damaged archive raises; the last where its flags ask for another method or a password."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +105,8 @@ class Clip:
             with np.load(path, allow_pickle=False) as archive:
                 if "coefficients" not in archive:
                     raise InputError(f"{path.name} holds no array 'coefficients', so it is not a clip.")
+                if any(member.file_size > MAX_ARRAY_BYTES for member in archive.zip.infolist()):
+                    raise InputError(f"{path.name} is too large: a clip has at most {MAX_FRAMES} frames.")
                 found = {name: archive[name] for name in archive.files}
             return cls(
                 coefficients=found["coefficients"],
@@ -109,5 +118,5 @@ class Clip:
                 weights=str(found.get("weights", "")),
                 guidance=float(found.get("guidance", 0.0)),
             )
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, EOFError, *DAMAGED_ARCHIVE) as error:
             raise InputError(f"{path.name} is damaged or not a clip file.") from error

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cteg import layout
-from cteg.clip import Clip
+from cteg.clip import MAX_ARRAY_BYTES, MAX_FRAMES, Clip
 from cteg.errors import InputError
 from cteg.face.arkit import ARKIT_COLUMNS
 
@@ -77,3 +77,27 @@ def test_wrong_clip_files_are_refused(tmp_path):
     np.savez(tmp_path / "pickle.npz", coefficients=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="damaged"):
         Clip.load(tmp_path / "pickle.npz")
+
+
+def test_a_file_with_damaged_bytes_is_refused_unless_they_say_nothing(tmp_path):
+    content, refused = some_clip().save(tmp_path / "a.npz").read_bytes(), 0
+    for place in range(0, len(content), 53):
+        damaged = bytearray(content)
+        damaged[place : place + 4] = b"\xff\xff\xff\xff"
+        (tmp_path / "a.npz").write_bytes(damaged)
+        try:
+            back = Clip.load(tmp_path / "a.npz")
+        except InputError:
+            refused += 1
+        else:  # the bytes were a date, for instance
+            np.testing.assert_array_equal(back.coefficients, some_clip().coefficients)
+    assert refused > 0.7 * len(content) / 53
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_unread(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "long.npz", coefficients=np.zeros((MAX_FRAMES + 100, 53)))
+    np.savez_compressed(tmp_path / "more.npz", coefficients=np.zeros((2, 53)), other=np.zeros(MAX_ARRAY_BYTES // 8 + 1))
+    monkeypatch.setattr("numpy.lib.npyio.NpzFile.__getitem__", lambda *_: pytest.fail("an array was unpacked"))
+    for name in ("long.npz", "more.npz"):
+        with pytest.raises(InputError, match=f"{name} is too large: a clip has at most {MAX_FRAMES} frames"):
+            Clip.load(tmp_path / name)
