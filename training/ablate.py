@@ -27,7 +27,7 @@ from cteg.baselines.decoder import CTEGSystem
 from cteg.checkpoint import load_pretrained
 from cteg.errors import InputError
 from cteg.model.cteg import CTEG
-from training.common import plain_errors, seed_everything
+from training.common import Seed, Threads, plain_errors, seed_everything
 from training.configs import TrainConfig, get_config
 from training.data import TextStates, cached_text_states
 from training.evaluation import plots, report
@@ -234,15 +234,15 @@ def main(
     runs: Annotated[Path, typer.Option(help="folder of the runs; finished variants found there are kept")],
     out: Annotated[Path, typer.Option(help="folder for ablations.md, ablations.json and figures/")],
     config: Annotated[str, typer.Option(help="base configuration")] = "small",
-    steps: Annotated[int, typer.Option(help="training steps of every variant")] = 2000,
-    batch: Annotated[int, typer.Option(help="clips per training step; 0: the configuration's")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="training steps of every variant")] = 2000,
+    batch: Annotated[int, typer.Option(min=0, help="clips per training step; 0: the configuration's")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="only these variants")] = None,
-    limit: Annotated[int, typer.Option(help="use only this many performances (smoke run)")] = 0,
-    per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 12,
-    samples: Annotated[int, typer.Option(help="clips per sentence")] = 8,
-    draws: Annotated[int, typer.Option(help="draws of the bootstrap")] = DRAWS,
-    seed: int = 0,
-    threads: Annotated[int, typer.Option(help="processor threads; 0: all")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="use only this many performances (smoke run); 0: all")] = 0,
+    per_group: Annotated[int, typer.Option(min=1, help="held-out sentences per feeling")] = 12,
+    samples: Annotated[int, typer.Option(min=2, help="clips per sentence")] = 8,
+    draws: Annotated[int, typer.Option(min=2, help="draws of the bootstrap")] = DRAWS,
+    seed: Seed = 0,
+    threads: Threads = 0,
 ) -> None:
     """Train and judge the variants, and write the report."""
     options = {name: value for name, value in locals().items() if name != "threads"}

@@ -29,8 +29,16 @@ from cteg.baselines.lm_listener import CodeModel, save_lm_listener
 from cteg.baselines.motion_codes import LMListenerConfig, MotionCodes
 from cteg.checkpoint import sha256
 from cteg.errors import InputError
-from training.common import append_json_line, bucket_batches, load_checkpoint, plain_errors, save_checkpoint
-from training.data import TextStates, cached_text_states, pad_clips
+from training.common import (
+    Seed,
+    Threads,
+    append_json_line,
+    bucket_batches,
+    load_checkpoint,
+    plain_errors,
+    save_checkpoint,
+)
+from training.data import TextStates, cached_text_states, check_space, pad_clips
 from training.performance.perform import mirrored
 from training.performance.store import Performances, load_performances
 
@@ -305,11 +313,11 @@ def main(
     encoder: Annotated[Path, typer.Option(help="text encoder folder written by training.text_encoder")],
     out: Annotated[Path, typer.Option(help="folder of this run; a run found there goes on")],
     config: Annotated[str, typer.Option(help="small, published or tiny")] = "small",
-    limit: Annotated[int, typer.Option(help="use only this many performances (smoke run)")] = 0,
-    save_every: int = 500,
-    log_every: int = 100,
-    seed: int = 0,
-    threads: Annotated[int, typer.Option(help="processor threads; 0: all")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="use only this many performances (smoke run); 0: all")] = 0,
+    save_every: Annotated[int, typer.Option(min=1, help="steps from checkpoint to checkpoint")] = 500,
+    log_every: Annotated[int, typer.Option(min=1, help="steps from record to record of the log")] = 100,
+    seed: Seed = 0,
+    threads: Threads = 0,
 ) -> None:
     """Train both stages and report held-out figures."""
     if config not in CONFIGS:
@@ -318,6 +326,7 @@ def main(
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     train, dev = (load_performances(performances, split) for split in ("train", "dev"))
+    check_space(train, "open")  # clips are mirrored
     states, dev_states = (cached_text_states(data.texts, encoder, performances) for data in (train, dev))
     read_from = {"text_size": states.states.shape[1], "text_encoder": sha256(encoder / "model.safetensors")}
     settings = CONFIGS[config]

@@ -103,7 +103,7 @@ def main(
     performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
     classifier: Annotated[Path, typer.Option(help="file written by training.motion_classifier")],
     out: Annotated[Path, typer.Option(help="weights folder to write")],
-    per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 12,
+    per_group: Annotated[int, typer.Option(min=1, help="held-out sentences per feeling")] = 12,
 ) -> None:
     """Fit the three numbers and write the weights with them."""
     model, encoder, name = load_pretrained(weights)

@@ -8,7 +8,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cteg.errors import CtegError, InputError
+
+Seed = Annotated[int, typer.Option(min=0, help="seed of everything that is drawn")]
+Threads = Annotated[int, typer.Option(min=0, help="processor threads; 0: all")]
+"""Options that commands share."""
 
 
 def plain_errors(command: Callable[..., None]) -> Callable[..., None]:

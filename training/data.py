@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cteg import layout
 from cteg.checkpoint import load_text_encoder, sha256
+from cteg.errors import InputError
 from cteg.text import TextEncoder
+from training.performance.store import Performances
+
+
+def check_space(data: Performances, space: str) -> None:
+    """Raise `InputError` unless the performances are of the coefficient space `space`."""
+    if data.space != space:
+        raise InputError(f"The performances are of the space {data.space!r}, expected {space!r}.")
 
 
 class TextStates:
@@ -43,14 +53,27 @@ class TextStates:
 
 
 def cached_text_states(texts: Sequence[str], encoder_folder: Path, cache: Path) -> TextStates:
-    """Encode sentences once per encoder; the cache file is named after the encoder's and the sentences' content."""
-    import hashlib
+    """Encode sentences, or read their states from the cache if this encoder has encoded them before.
 
-    digest = hashlib.sha256(("\n".join(texts) + sha256(encoder_folder / "model.safetensors")).encode()).hexdigest()
+    Args:
+        texts: The sentences.
+        encoder_folder: Text encoder, as written by `training.text_encoder`.
+        cache: Folder for the cache file, which is named after the content of the encoder and of the sentences.
+
+    Raises:
+        InputError: there is no text encoder, or the cache file is damaged.
+    """
+    weights = encoder_folder / "model.safetensors"
+    if not weights.is_file():
+        raise InputError(f"There is no text encoder in {encoder_folder}: it lacks {weights.name}.")
+    digest = hashlib.sha256(("\n".join(texts) + sha256(weights)).encode()).hexdigest()
     path = cache / f"text_states_{digest[:16]}.safetensors"
     if path.is_file():
-        stored = load_file(path)
-        return TextStates(stored["states"], stored["offsets"])
+        try:
+            stored = load_file(path)
+            return TextStates(stored["states"], stored["offsets"])
+        except (SafetensorError, OSError, KeyError) as error:
+            raise InputError(f"The cache {path} is damaged; remove it to encode the sentences again.") from error
     encoder = load_text_encoder(encoder_folder)
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     states, offsets = encode_all(encoder, texts)

@@ -29,8 +29,8 @@ from cteg.errors import InputError
 from cteg.model.sequence_latent import pool_text
 from cteg.sampling import Model, Settings
 from cteg.text import TextEncoder
-from training.common import plain_errors
-from training.data import TextStates, cached_text_states
+from training.common import Seed, Threads, plain_errors
+from training.data import TextStates, cached_text_states, check_space
 from training.evaluation import plots, report
 from training.evaluation.comparison import Comparison, Row, latent_clusters
 from training.evaluation.estimates import DRAWS
@@ -83,10 +83,12 @@ def load_decoder(folder: Path, encoder_hash: str) -> Model:
 
     Raises:
         InputError: it was trained with another one, so that it would be judged on states that it does not know.
+        WeightsError: the folder holds no weights, or damaged ones.
     """
+    model = load_pretrained(folder)[0]
     if sha256(folder / "text_encoder" / "model.safetensors") != encoder_hash:
         raise InputError(f"{folder} has another text encoder than --weights; train both with the same one.")
-    return load_pretrained(folder)[0]
+    return model
 
 
 def trained_rows(
@@ -142,11 +144,11 @@ def main(
     deterministic: Annotated[Path | None, typer.Option(help="weights trained with --config deterministic")] = None,
     lm_listener: Annotated[Path | None, typer.Option(help="folder written by training.baselines")] = None,
     also: Annotated[list[Path] | None, typer.Option(help="further weights folders, named by their run")] = None,
-    per_group: Annotated[int, typer.Option(help="held-out sentences per feeling")] = 30,
-    samples: Annotated[int, typer.Option(help="clips per sentence")] = 32,
-    draws: Annotated[int, typer.Option(help="draws of the bootstrap")] = DRAWS,
-    seed: int = 0,
-    threads: Annotated[int, typer.Option(help="processor threads; 0: all")] = 0,
+    per_group: Annotated[int, typer.Option(min=1, help="held-out sentences per feeling")] = 30,
+    samples: Annotated[int, typer.Option(min=2, help="clips per sentence")] = 32,
+    draws: Annotated[int, typer.Option(min=2, help="draws of the bootstrap")] = DRAWS,
+    seed: Seed = 0,
+    threads: Threads = 0,
 ) -> None:
     """Judge all systems and write the report."""
     options = {name: value for name, value in locals().items() if name != "threads"}
@@ -157,11 +159,10 @@ def main(
     encoder_hash = sha256(encoder_folder / "model.safetensors")
     rows = trained_rows(model, encoder_hash, deterministic, lm_listener, also or [])
     splits = [load_performances(performances, split) for split in ("train", "test")]
+    check_space(splits[0], model.config.space)
     (train, states), (test, test_states) = (
         (data, cached_text_states(data.texts, encoder_folder, performances)) for data in splits
     )
-    if train.space != model.config.space:
-        raise InputError(f"The weights write the space {model.config.space!r}, the corpus is of {train.space!r}.")
     judge = Judge.choose(test, test_states, classifier, per_group, seed)
     if train.space == "flame":
         judge = judge.for_flame(train.frames, model.config.max_frames)

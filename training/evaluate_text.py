@@ -74,6 +74,7 @@ def main(
         figures |= meld_figures(model, meld)
     typer.echo(json.dumps(figures, indent=2))
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(figures, indent=2) + "\n")
 
 

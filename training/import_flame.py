@@ -101,7 +101,11 @@ def read_flame(path: Path) -> Flame:
         if parts[key].shape != shape:
             raise InputError(f"{path.name} is not a FLAME model: {key} has shape {parts[key].shape}, expected {shape}.")
     components = parts["shapedirs"]
-    if components.shape[:2] != (count, 3) or components.shape[2] < IDENTITY_COMPONENTS + EXPRESSIONS:
+    if (
+        components.ndim != 3
+        or components.shape[:2] != (count, 3)
+        or components.shape[2] < IDENTITY_COMPONENTS + EXPRESSIONS
+    ):
         raise InputError(
             f"{path.name} has shapedirs of shape {components.shape}, expected ({count}, 3, 400): 300 of identity and "
             f"100 of expression, as in FLAME 2020 and 2023."
@@ -132,6 +136,8 @@ def _array(value: Any, key: str, name: str) -> NDArray[np.float64]:
             value = state.get("x")
     if not isinstance(value, np.ndarray):
         raise InputError(f"{name} is not a FLAME model: {key} is {value!r:.60} instead of numbers.")
+    if not value.ndim:
+        raise InputError(f"{name} is not a FLAME model: {key} is a single number.")
     value = value.astype(np.float64)
     if not np.isfinite(value).all():
         raise InputError(f"{name} is damaged: {key} holds NaN or infinity.")
@@ -143,6 +149,12 @@ def _dense(state: dict[str, Any], by_column: bool) -> NDArray[np.float64] | None
     data, indices, starts = (state.get(key) for key in ("data", "indices", "indptr"))
     shape = state.get("_shape", state.get("shape"))
     if not all(isinstance(part, np.ndarray) and part.ndim == 1 for part in (data, indices, starts)):
+        return None
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) != 2
+        or any(part.dtype.kind not in "iu" for part in (indices, starts))
+    ):
         return None
     rows, columns = shape
     major, minor = (columns, rows) if by_column else (rows, columns)

@@ -21,6 +21,9 @@ from training.data import TextStates, cached_text_states
 from training.performance.labels import SEVEN_INDEX, to_seven
 from training.performance.store import Performances, load_performances
 
+FOLLOWED_SAMPLES = 6
+"""Clips per sentence by which a training run is followed."""
+
 
 def leading_groups(data: Performances) -> NDArray[np.intp]:
     """Return the leading feeling of every sentence by its human labels, (S,), index into `SEVEN`."""
@@ -64,18 +67,20 @@ class Judge:
     first: Frames = field(default_factory=layout.neutral)
 
     @classmethod
-    def prepare(
-        cls,
-        performances: Path,
-        encoder: Path,
-        classifier: Path,
-        per_group: int = 8,
-        seed: int = 0,
-        split: str = "dev",
-    ) -> Judge:
-        """Choose sentences of a split and encode them. Files as written by the training commands."""
-        data = load_performances(performances, split)
-        return cls.choose(data, cached_text_states(data.texts, encoder, performances), classifier, per_group, seed)
+    def prepare(cls, performances: Path, encoder: Path, classifier: Path, per_group: int = 8) -> Judge:
+        """Choose sentences of the dev split, always the same, and encode them.
+
+        Args:
+            performances: Folder written by `training.synthesise`.
+            encoder: Folder of the text encoder.
+            classifier: File of `training.motion_classifier`.
+            per_group: Sentences per feeling.
+
+        Raises:
+            InputError: see `choose`; or something that is read is missing or damaged.
+        """
+        data = load_performances(performances, "dev")
+        return cls.choose(data, cached_text_states(data.texts, encoder, performances), classifier, per_group, seed=0)
 
     @classmethod
     def choose(
@@ -91,7 +96,8 @@ class Judge:
             raise InputError(
                 "Give --classifier, the reader of feelings."
                 if data.has_feelings
-                else "This corpus has no feelings that a classifier could be judged by; leave --classifier out."
+                else "The corpus has no feelings for a classifier to read; training.evaluate can judge such clips: "
+                "leave --classifier out."
             )
         chosen = balanced_sentences(data, per_group, np.random.default_rng(seed))
         if not chosen:
@@ -131,9 +137,9 @@ class Judge:
             "length": float(np.mean([len(clip) for clip in clips])),
         }
 
-    def figures(self, model: CTEG, temperature: float = 1.0, samples: int = 6) -> dict[str, float]:
-        """Figures of a model divided by the reference's, and the plain fit."""
-        ours = self.describe(CTEGSystem(model, "").generate(self.sentences, samples, temperature, seed=0))
+    def figures(self, model: CTEG) -> dict[str, float]:
+        """Figures of `FOLLOWED_SAMPLES` clips per sentence at temperature 1, divided by the reference's; plain fit."""
+        ours = self.describe(CTEGSystem(model, "").generate(self.sentences, FOLLOWED_SAMPLES, 1.0, seed=0))
         reference = self.describe(self.references)
         ratios = {f"{name}_ratio": ours[name] / max(reference[name], 1e-9) for name in ours}
         return {"fit": ours["fit"], "reference_fit": reference["fit"], **ratios}

@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from cteg.checkpoint import save_module
 from cteg.emotion import SEVEN, MotionClassifier, motion_features
-from training.common import plain_errors, seed_everything
+from cteg.errors import InputError
+from training.common import Seed, plain_errors, seed_everything
 from training.performance.store import Performances, load_performances
 
 
@@ -50,13 +51,16 @@ def fit(features: Tensor, groups: Tensor, epochs: int) -> MotionClassifier:
 def main(
     performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
     out: Annotated[Path, typer.Option(help="file to write, .safetensors")],
-    clips: Annotated[int, typer.Option(help="training performances to use")] = 20_000,
-    epochs: int = 20,
-    seed: int = 0,
+    clips: Annotated[int, typer.Option(min=1, help="training performances to use")] = 20_000,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over them")] = 20,
+    seed: Seed = 0,
 ) -> None:
     """Train, report the accuracy on held-out performances per feeling, and write the classifier."""
     rng = seed_everything(seed)
     train, dev = load_performances(performances, "train"), load_performances(performances, "dev")
+    if not train.has_feelings:
+        raise InputError(f"The performances in {performances} have no labels of feelings that could be learned.")
+    out.parent.mkdir(parents=True, exist_ok=True)
     chosen = rng.permutation(len(train))[:clips]
     classifier = fit(feature_matrix(train, chosen), torch.from_numpy(train.seven[chosen]).long(), epochs)
     held_out = rng.permutation(len(dev))[:4000]

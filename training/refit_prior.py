@@ -24,8 +24,8 @@ from cteg.errors import InputError
 from cteg.model.cteg import CTEG
 from cteg.model.latent import Gaussian
 from cteg.model.sequence_latent import SequenceLatent, pool_text
-from training.common import plain_errors, seed_everything
-from training.data import TextStates, cached_text_states, pad_clips
+from training.common import Seed, plain_errors, seed_everything
+from training.data import TextStates, cached_text_states, check_space, pad_clips
 from training.performance.store import Performances, load_performances
 
 EPOCHS = 6
@@ -127,10 +127,10 @@ def main(
     performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
     out: Annotated[Path, typer.Option(help="weights folder to write")],
     name: Annotated[str, typer.Option(help="name of the weights")] = "cteg-open",
-    clips: Annotated[int, typer.Option(help="training performances to use; 0: all")] = 0,
-    components: Annotated[int, typer.Option(help="size of the repertoire; 0: as it is")] = 0,
-    epochs: int = EPOCHS,
-    seed: int = 0,
+    clips: Annotated[int, typer.Option(min=0, help="training performances to use; 0: all")] = 0,
+    components: Annotated[int, typer.Option(min=0, help="size of the repertoire; 0: as it is")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the performances")] = EPOCHS,
+    seed: Seed = 0,
 ) -> None:
     """Refit the prior of a trained model and write the result."""
     rng = seed_everything(seed)
@@ -141,6 +141,7 @@ def main(
     read = []
     for split, count in (("train", clips), ("dev", 4000)):
         data = load_performances(performances, split)
+        check_space(data, model.config.space)
         states = cached_text_states(data.texts, weights / "text_encoder", performances)
         read.append(read_posteriors(model, data, states, rng.permutation(len(data))[: count or None]))
     model.sequence_latent.requires_grad_(True)

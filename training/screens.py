@@ -204,9 +204,9 @@ def main(
     """Draw the page."""
     if not chromium.is_file():
         raise InputError(f"There is no browser at {chromium}.")
-    out.mkdir(parents=True, exist_ok=True)
     if not set(widths or ()) <= SIZES.keys() or not set(themes or ()) <= set(THEMES):
         raise InputError(f"There are the widths {', '.join(map(str, SIZES))} and the themes {', '.join(THEMES)}.")
+    out.mkdir(parents=True, exist_ok=True)
     if study is not None:
         os.environ["CTEG_STUDY"] = str(study.absolute())  # the app that is started reads it
     with browsing(chromium) as (app, browser):

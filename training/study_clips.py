@@ -19,11 +19,12 @@ import typer
 from cteg import generator
 from cteg.baselines import retrieval
 from cteg.baselines.system import Frames, Sentences
+from cteg.checkpoint import BUNDLED
 from cteg.clip import Clip
 from cteg.study.make_stimuli import SAMPLES
 from cteg.study.stimuli import Sentence, read_sentences
-from training.common import plain_errors
-from training.data import cached_text_states
+from training.common import Seed, plain_errors
+from training.data import cached_text_states, check_space
 from training.evaluate import training_bank
 from training.performance.captures import load_bank
 from training.performance.perform import perform
@@ -56,7 +57,7 @@ def main(
     out: Annotated[Path, typer.Option(help="folder for one folder per condition")],
     performances: Annotated[Path | None, typer.Option(help="corpus for the retrieval baselines; none without")] = None,
     weights: Annotated[Path | None, typer.Option(help="weights whose text encoder finds near texts")] = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Write all clips."""
     sentences = read_sentences()
@@ -64,8 +65,9 @@ def main(
     if performances is None:
         return
     loaded = generator.load(weights)
-    folder = (weights or generator.checkpoint.BUNDLED) / "text_encoder"
+    folder = (weights or BUNDLED) / "text_encoder"
     train = load_performances(performances, "train")
+    check_space(train, "open")  # as the references are
     bank = training_bank(train, cached_text_states(train.texts, folder, performances))
     texts = [sentence.text for sentence in sentences]
     encoded = loaded.encoder.encode(texts)

@@ -23,7 +23,8 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from cteg.errors import CtegError, InputError
+from cteg.errors import InputError
+from training.common import Seed, plain_errors
 from training.performance.captures import SpeechBank, load_bank
 from training.performance.labels import LABEL_INDEX, SEVEN_NAMES
 from training.performance.perform import Performance, draw_performance
@@ -139,11 +140,14 @@ def claim(out: Path, settings: Settings) -> None:
     """Make the folder, or check that it was begun with the same settings.
 
     Raises:
-        InputError: the folder holds performances made with other settings.
+        InputError: the folder holds performances made with other settings, or with settings that cannot be read.
     """
     path = out / "settings.json"
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is damaged; choose another --out.") from error
         if found != asdict(settings):
             raise InputError(f"{out} holds performances made with other settings ({found}); choose another --out.")
     elif out.is_dir() and any(out.glob("*.safetensors")):
@@ -200,21 +204,18 @@ def describe(out: Path, split: str) -> dict[str, object]:
     }
 
 
+@plain_errors
 def main(
     text: Annotated[Path, typer.Option(help="Folder written by training.prepare.")],
     motion: Annotated[Path, typer.Option(help="Folder with the FACEGOOD captures: bsname.txt and *.npy.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     performances: Annotated[int, typer.Option(help="Performances per sentence.")] = 2,
     sentences: Annotated[int, typer.Option(help="Sentences of the train split; dev and test get 5 % each.")] = 60_000,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 1,
+    seed: Seed = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Perform sentences several times each and write the performances in shards."""
-    try:
-        counts = synthesise(text, motion, out, Settings(performances, sentences, seed), workers)
-    except CtegError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
+    counts = synthesise(text, motion, out, Settings(performances, sentences, seed), workers)
     for split, found in counts.items():
         typer.echo(f"{split}: {json.dumps(found)}")
 

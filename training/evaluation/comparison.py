@@ -105,8 +105,9 @@ class Comparison:
         strides = {int(found["stride"]["value"]) for found in self.systems.values() if "stride" in found}
         for stride in sorted({1, *strides}):
             predicted = copy_last_references(self.judge, stride)
-            name = f"copy-last, {stride} frame" + ("s" if stride > 1 else "")
-            self.systems[name] = perplexity_figures(predicted, self.judge, self.scale, self.counts, stride)
+            self.systems[report.copy_last(stride)] = perplexity_figures(
+                predicted, self.judge, self.scale, self.counts, stride
+            )
 
 
 @torch.inference_mode()
@@ -122,7 +123,8 @@ def step_latent_means(model: Model, judge: Judge, seed: int) -> NDArray[np.float
         frames, valid = pad_clips(clips[start : start + 64], model.config.frames_per_step)
         sentences = judge.sentences.rows(owners[start : start + 64].tolist())
         if isinstance(model, ReleasedCTEG):
-            frames, valid = (rows[:, : model.config.positions - 3] for rows in (frames, valid))
+            longest = model.config.positions - 3  # less the start row, the mean frame and the end row
+            frames, valid = (rows[:, :longest] for rows in (frames, valid))
             means.append(model.posterior_means(sentences.states, sentences.mask, frames, valid)[valid].numpy())
             continue
         noise = TrainingNoise.draw(model.config, len(frames), frames.shape[1] // model.config.frames_per_step)

@@ -21,6 +21,12 @@ WITHOUT_MARGIN = ("cppl", "cppl_two_sided")
 NOTHING = "-"
 """Shown where a system has no such figure."""
 
+
+def copy_last(stride: int) -> str:
+    """Return the name of CPPL's control: every stretch of `stride` frames is a copy of the frame before it."""
+    return f"copy-last, {stride} frame{'s' if stride > 1 else ''}"
+
+
 Column = tuple[str, str, str]
 """Heading, name of the figure, and what is shown: `value`; `ratio`, with the reference's row in absolute figures; or
 `share`, the ratio in every row."""
@@ -263,7 +269,7 @@ def aims(results: Mapping[str, Any]) -> list[tuple[str, bool]]:
         share = found["frechet"]["value"] / min(trained)
         aim("Fréchet distance at most half the best trained baseline's", share, lambda v: v <= 0.5)
     aim("calibration at most 0.10 bits", found["calibration"]["value"], lambda v: v <= 0.10)
-    control = systems[f"copy-last, {found['stride']['value']} frames"]
+    control = systems[copy_last(found["stride"]["value"])]
     for name in ("cppl", "cppl_two_sided"):
         share = found[name]["value"] / control[name]["value"]
         aim(f"{name} lower than that of copying the last frame (ratio)", share, lambda v: v < 1)

@@ -49,8 +49,12 @@ def describe_hardware() -> str:
 
 
 def code_version() -> str:
-    """Return the commit that is checked out, or `unknown` outside a checkout."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    """Return the commit of this code, or `unknown` outside a checkout or without git."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:  # where the code is: the folder that a command is run in may be a checkout of something else
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return "unknown"
     return found.stdout.strip() or "unknown"
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cteg import layout
+from cteg.errors import CtegError
 from cteg.face.render import render_frames
 from cteg.face.rig import DEFAULT_HEAD, Rig
 from training.performance.table import repertoire
@@ -122,7 +123,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=("shapes", "feelings", "motion"), help="write one sheet only")
     parser.add_argument("--size", type=int, help="pixels of one face")
     options = parser.parse_args(arguments)
-    rig = Rig.load(options.head)
+    try:
+        rig = Rig.load(options.head)
+    except CtegError as error:
+        print(error, file=sys.stderr)
+        return 2
     options.folder.mkdir(parents=True, exist_ok=True)
     plans = {
         "shapes": ({name: coefficients(pose) for name, pose in shape_poses().items()}, 10, 180),

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from cteg import layout
-from cteg.errors import CtegError, InputError
+from cteg.errors import InputError
+from training.common import plain_errors
 from training.performance.captures import CAPTURE_FPS, load_bank
 from training.performance.store import load_performances
 
@@ -39,10 +40,14 @@ CHANNELS = (
     "mouthPucker",
     "jawOpen",
 )
-LIVE_LINK_NAMES = {"browInnerUpLeft": "BrowInnerUp"}
 MOST_CLIPS = 2_000
 BLINK_DEPTH = 0.35
 """Performances that are compared, and the least lid closing (0...1) that counts as a blink."""
+
+
+def live_link_name(channel: str) -> str:
+    """Return what Live Link Face calls one of `CHANNELS`; its inner brows move together."""
+    return "BrowInnerUp" if channel == "browInnerUpLeft" else channel[0].upper() + channel[1:]
 
 
 def speed_and_jerk(curves: list[NDArray[np.float64]], fps: float) -> tuple[float, float, float]:
@@ -60,13 +65,20 @@ def speed_and_jerk(curves: list[NDArray[np.float64]], fps: float) -> tuple[float
 
 
 def read_live_link(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Read a Live Link Face take; returns its channels by name, the jaw in shares of `jawOpen`."""
+    """Read a Live Link Face take; returns its channels (frames,) by name, the jaw in shares of `jawOpen`.
+
+    Raises:
+        InputError: the file is not such a take, or lacks a channel that is compared.
+    """
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
         values = np.array([[float(value) for value in row[2:]] for row in rows[1:]])
-        return {name: values[:, column] for column, name in enumerate(rows[0][2:])}
+        take = {name: values[:, column] for column, name in enumerate(rows[0][2:])}
     except (ValueError, IndexError, OSError) as error:
         raise InputError(f"{path.name} is not a Live Link Face take.") from error
+    if missing := {*map(live_link_name, CHANNELS), "EyeBlinkRight"} - take.keys():
+        raise InputError(f"{path.name} is not a Live Link Face take: it has no channel {min(missing)}.")
+    return take
 
 
 def at_25(curve: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,10 +105,9 @@ def compare(performances: Path, motion: Path) -> list[str]:
     bank = load_bank(motion)
     lines = [f"{'channel':18s} | ours: p95, p99.5 speed, roughness | Live Link | FACEGOOD"]
     for name in CHANNELS:
-        real = LIVE_LINK_NAMES.get(name, name[0].upper() + name[1:])
         cells = [
             speed_and_jerk([clip[:, layout.INDEX[name]] for clip in clips], layout.FPS),
-            speed_and_jerk([at_25(take[real]) for take in takes], layout.FPS),
+            speed_and_jerk([at_25(take[live_link_name(name)]) for take in takes], layout.FPS),
         ]
         column = np.flatnonzero(bank.columns == layout.INDEX[name])
         if len(column):
@@ -125,17 +136,13 @@ def _blink_lines(clips: list[NDArray[np.float64]], takes: list[dict[str, NDArray
     return lines
 
 
+@plain_errors
 def main(
     performances: Annotated[Path, typer.Option(help="Folder written by training.synthesise.")],
     motion: Annotated[Path, typer.Option(help="Folder with livelink_rom/ and facegood/.")],
 ) -> None:
     """Compare synthesised performances with real takes."""
-    try:
-        lines = compare(performances, motion)
-    except CtegError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join(compare(performances, motion)))
 
 
 if __name__ == "__main__":

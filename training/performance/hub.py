@@ -34,7 +34,9 @@ def fetch(folder: Path) -> tuple[Path, Path]:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = [to_line(row, target) for row in read_rows(dataset, source)]
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            part = path.with_suffix(".part")  # a file that is there is kept, so it must be whole
+            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            part.replace(path)
     return folder / "goemotions", folder / "xed"
 
 

@@ -134,12 +134,18 @@ def read_sentences(path: Path, has_labels: bool = True) -> list[dict]:
     """Read sentences, with labels if the corpus has any, from a `.jsonl` file.
 
     Raises:
-        InputError: the file is missing or a line is no sentence with known labels.
+        InputError: the file is missing, empty or no text, or a line is no sentence with known labels.
     """
     if not path.is_file():
         raise InputError(f"There is no file {path}; run training.prepare first.")
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not readable text.") from error
+    if not content.strip():
+        raise InputError(f"{path} holds no sentence.")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(content.splitlines(), 1):
         try:
             row = json.loads(line)
             is_known = bool(row["text"])
