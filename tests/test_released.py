@@ -133,6 +133,8 @@ def test_posterior_means_are_those_of_the_training_pass():
         {"stop": "norm"},
         {"space": "open"},
         {"layers": 0},
+        {"scales_input": 1},
+        {"output_noise": -1.0},
     ],
     ids=str,
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from cteg.errors import WeightsError
@@ -20,9 +23,40 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+def check_fields(config: Any, choices: Mapping[str, tuple[str, ...]], may_be_zero: Collection[str] = ()) -> None:
+    """Check every field of a model's configuration by its annotation.
+
+    Args:
+        config: A dataclass whose fields are `bool`, `int`, `float` or `str`.
+        choices: Allowed values by field; every `str` has its own.
+        may_be_zero: Whole numbers that may be 0; all others start at 1.
+
+    Raises:
+        WeightsError: a value is of another kind, not among the choices, negative, infinite or not a number.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in choices:
+            good, expected = value in choices[field.name], f"one of {', '.join(choices[field.name])}"
+        elif field.type == "bool":
+            good, expected = isinstance(value, bool), "true or false"
+        elif field.type == "int":
+            least = 0 if field.name in may_be_zero else 1
+            good = isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+            expected = f"a whole number from {least}"
+        else:
+            good = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < math.inf
+            expected = "a number from 0"
+        if not good:
+            raise WeightsError(f"Model configuration: {field.name} is {value!r}, expected {expected}.")
+
+
 @dataclass(frozen=True)
 class CTEGConfig:
-    """Architecture of one CTEG; the defaults are the shipped `small` form, `paper()` is the paper's.
+    """Architecture of one CTEG; the defaults are the form that `small` trains, `paper()` is near to the paper's.
+
+    What ships is `small` with values that were fitted to it afterwards (`step_spread`, `amplitude` and
+    `sequence_guidance`) and with more `sequence_components`.
 
     Attributes:
         space: Coefficient space that the model writes, `open` or `flame`.
@@ -110,14 +144,12 @@ class CTEGConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise WeightsError(f"Model configuration: {name} is {value!r}, expected one of {', '.join(allowed)}.")
-        counts = ("text_size", "hidden_size", "heads", "feed_forward_size", "layers", "frames_per_step", "latent_size")
-        for name in (*counts, "prior_components", "couplings", "sequence_parts", "max_frames"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise WeightsError(f"Model configuration: {name} is {getattr(self, name)!r}, expected a whole number.")
+        check_fields(self, CHOICES, may_be_zero=("context_layers", "sequence_latent_size"))
+        for name in ("amplitude", "output_std"):
+            if not getattr(self, name):
+                raise WeightsError(f"Model configuration: {name} is 0, expected a number above 0.")
+        if self.dropout >= 1:
+            raise WeightsError(f"Model configuration: dropout is {self.dropout}, expected a number below 1.")
         if self.hidden_size % self.heads:
             raise WeightsError(f"Model configuration: {self.heads} heads do not divide hidden_size {self.hidden_size}.")
         if self.prior == "gaussian" and self.prior_components != 1:
@@ -131,7 +163,11 @@ class CTEGConfig:
 
     @classmethod
     def paper(cls, **changes: Any) -> CTEGConfig:
-        """Return the paper's form (H 768, one layer, one frame a step, Gaussian prior), with `changes` on top."""
+        """Return the paper's form (H 768, one layer, one frame a step, Gaussian prior), with `changes` on top.
+
+        Left from us are EwA that sees no future and the learned stop; `expression_attention="global"` and `stop="norm"`
+        are the paper's. Its output noise is left out, too (`output_noise`).
+        """
         paper = cls(
             text_size=768,
             hidden_size=768,

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from cteg import layout
 from cteg.errors import WeightsError
 from cteg.model.attention import LAYER_NORM_EPS, Attention, FeedForward
+from cteg.model.config import check_fields
 from cteg.model.expression_attention import ExpressionAttention
 
 PAD, FRAME, START, END = 0, 100, 101, 102
@@ -33,7 +34,7 @@ WORDS = (PAD, FRAME, START, END)
 """Rows of the released word table (28,996 for BERT's vocabulary) that can ever be read; the others are not kept."""
 
 JAW_WEIGHT = 5.0
-CHOICES = {"latent_attention": ("causal_attention", "flat", "none"), "stop": ("none", "norm")}
+CHOICES = {"latent_attention": ("causal_attention", "flat", "none"), "stop": ("none", "norm"), "space": ("flame",)}
 
 
 @dataclass(frozen=True)
@@ -94,26 +95,15 @@ class ReleasedConfig:
     sequence_latent_size: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise WeightsError(f"Model configuration: {name} is {value!r}, expected one of {', '.join(allowed)}.")
-        for name in ("hidden_size", "heads", "feed_forward_size", "layers", "positions", "max_frames"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise WeightsError(f"Model configuration: {name} is {getattr(self, name)!r}, expected a whole number.")
-        longest = self.positions - (
-            1 if self.writes_first_frame else 2
-        )  # start row and mean frame are read, not written
+        check_fields(self, CHOICES)
+        # The start row and the mean frame are read, not written.
+        longest = self.positions - (1 if self.writes_first_frame else 2)
         if self.max_frames > longest:
             raise WeightsError(f"Model configuration: max_frames is {self.max_frames}, expected at most {longest}.")
         if self.writes_first_frame and self.stop == "norm":
-            raise WeightsError(
-                "Model configuration: the norm stop could end a clip at the mean frame; do not write it."
-            )
+            raise WeightsError("Model configuration: the norm stop could end a clip at the mean frame; leave that out.")
         if self.hidden_size % self.heads:
             raise WeightsError(f"Model configuration: {self.heads} heads do not divide hidden_size {self.hidden_size}.")
-        if self.space != "flame":
-            raise WeightsError(f"Model configuration: space is {self.space!r}, released weights write 'flame'.")
 
     @property
     def latent_size(self) -> int:
