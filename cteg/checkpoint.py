@@ -84,7 +84,7 @@ def load_module(path: Path, module: nn.Module) -> None:
     try:
         tensors = expand_tensors(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"The weight file {path.name} is damaged or not a safetensors file.") from error
+        raise WeightsError(f"The weight file {path.name} is missing, damaged or not a safetensors file.") from error
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != found:
@@ -139,8 +139,6 @@ def load_text_encoder(folder: Path) -> TextEncoder:
     try:
         tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         encoder = TextEncoder(build_bert(config["backbone"]), tokenizer, config["labels"])
-    except WeightsError:
-        raise
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         raise WeightsError("The text encoder's configuration or tokenizer is missing or damaged.") from error
     load_module(folder / _MODEL, encoder)
@@ -198,7 +196,11 @@ def load_pretrained(source: str | Path) -> tuple[CTEG | ReleasedCTEG, TextEncode
 
 
 def resolve_folder(source: str | Path) -> Path:
-    """Return a local folder with the weights: the given one, or a snapshot of a Hub repository `owner/name`."""
+    """Return a local folder with the weights: the given one, or a snapshot of a Hub repository `owner/name`.
+
+    Raises:
+        WeightsError: there is no such folder, or the Hub does not give it.
+    """
     folder = Path(source)
     if folder.is_dir():
         return folder
@@ -215,7 +217,11 @@ def resolve_folder(source: str | Path) -> Path:
 
 
 def push_to_hub(folder: str | Path, repository: str, token: str | None = None) -> str:
-    """Upload a model folder to the Hub repository `owner/name` (made if missing) and return the commit's address."""
+    """Upload a model folder to the Hub repository `owner/name` (made if missing) and return the commit's address.
+
+    Raises:
+        WeightsError: a file of the folder is missing or damaged. Errors of the Hub's client are not translated.
+    """
     from huggingface_hub import HfApi
 
     check_manifest(Path(folder))

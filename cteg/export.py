@@ -82,12 +82,14 @@ def to_mesh(clip: Clip, rig: Rig, path: str | Path, frame: int | None = None) ->
         frame: Which frame, 0...T - 1; the one furthest from rest if not given.
 
     Raises:
-        InputError: There is no such frame, or the file cannot be written.
+        InputError: The ending is another one, there is no such frame, or the file cannot be written.
         SpaceError: The head belongs to another space.
     """
     import trimesh  # slow to import, and only needed here
 
     path = Path(path)
+    if path.suffix.lower() not in (".ply", ".obj"):
+        raise InputError(f"Cannot write '{path.name}': a mesh ends in .ply or .obj.")
     check_space(rig, clip.space)
     if frame is None:
         frame = int(np.argmax(np.linalg.norm(clip.coefficients, axis=1)))
@@ -103,15 +105,23 @@ def to_mesh(clip: Clip, rig: Rig, path: str | Path, frame: int | None = None) ->
 
 
 def to_zip(clips: Sequence[Clip], rig: Rig, path: str | Path, progress: Progress | None = None) -> Path:
-    """Write all samples of a sentence as one archive.
+    """Write all samples of a sentence as one archive, and return the path.
 
     It holds each clip as `.npz`, as `.glb` and, if it has ARKit shapes, as `.csv`; and all together as film and contact
     sheet.
 
+    Args:
+        clips: 1 to 8 performances of one space.
+        rig: A head of that space.
+        path: The file.
+        progress: Called with 0...1 while it is made.
+
     Raises:
-        InputError: There are too many clips, or the file cannot be written.
+        InputError: There are no clips or too many, or the file cannot be written.
         SpaceError: The head belongs to another space.
     """
+    if not clips:
+        raise InputError("An archive holds one clip or more, got none.")
     path, kinds = Path(path), ["npz", "glb", *(["csv"] if clips[0].space == "open" else [])]
     files = len(clips) * len(kinds)
     share_of_film = 0.7  # of the time, roughly

@@ -86,10 +86,11 @@ def test_a_recording_with_other_columns_and_a_byte_order_mark_is_read(tmp_path):
         (b"Timecode,BlendShapeCount,JawOpen\n00:00:00:00.000,61,0.5\n", "lacks the column EyeBlinkLeft"),
         (b"Timecode,BlendShapeCount,JawOpen\n00:00:00:00.000,61,wide\n", "no number"),
         (b"Timecode,BlendShapeCount,JawOpen\nsoon,61,1\n", "no number"),
-        (b"Timecode,BlendShapeCount,JawOpen\n0:0:0:0,61,1\n0:0:0:1,61\n", "no number|damaged"),
+        (b"Timecode,BlendShapeCount,JawOpen\n0:0:0:inf,61,1\n", "no number"),
+        (b"Timecode,BlendShapeCount,JawOpen\n0:0:0:0,61,1\n0:0:0:1,61\n", "a row is incomplete"),
         (b"Timecode,BlendShapeCount,JawOpen\n0:0:0:0,61,1,2\n", "another length"),
     ],
-    ids=["empty", "binary", "header", "columns", "words", "time", "short", "long"],
+    ids=["empty", "binary", "header", "columns", "words", "time", "infinite", "short", "long"],
 )
 def test_what_is_no_table_is_refused_in_one_sentence(content, message, tmp_path):
     path = tmp_path / "a.csv"

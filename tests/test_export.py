@@ -75,6 +75,8 @@ def test_a_still_mesh_is_the_frame_that_was_asked_for(head, tmp_path):
         np.testing.assert_array_equal(mesh.visual.vertex_colors[:, :3], head.color)
     with pytest.raises(InputError, match="frames 0 to 1, got 2"):
         to_mesh(clip, head, tmp_path / "c.ply", 2)
+    with pytest.raises(InputError, match=r"Cannot write 'c\.fbx': a mesh ends in \.ply or \.obj"):
+        to_mesh(clip, head, tmp_path / "c.fbx")
 
 
 def test_the_archive_holds_every_sample(head, tmp_path):
@@ -88,6 +90,8 @@ def test_the_archive_holds_every_sample(head, tmp_path):
         assert sorted(archive.namelist()) == sorted([*singles, "faces_seed7-8.png", "faces_seed7-8.mp4"])
         archive.extract("face2_seed8.npz", tmp_path)
     assert load(tmp_path / "face2_seed8.npz").seed == 8
+    with pytest.raises(InputError, match="got none"):
+        to_zip([], head, tmp_path / "none.zip")
 
 
 def test_names_tell_what_is_inside():
@@ -116,5 +120,8 @@ def test_other_endings_are_refused(head, tmp_path):
         load(tmp_path / "a.mp4")
 
 
-def test_the_package_offers_it():
-    assert cteg.export.to_glb
+def test_the_package_offers_every_name_that_it_lists():
+    assert cteg.export.save is save
+    assert {name for name in cteg.__all__ if getattr(cteg, name) is None} == set()
+    with pytest.raises(AttributeError, match="no attribute 'exporter'"):
+        cteg.exporter  # noqa: B018

@@ -96,10 +96,11 @@ EXTRA_COLUMNS: dict[str, str] = {
 
 
 def arkit_weights(clip: Clip) -> NDArray[np.float64]:
-    """Return the 61 columns of a clip, (T, 61), shapes 0...1.
+    """Return the 61 columns of a clip, (T, 61).
 
     The two halves of browInnerUp and cheekPuff are averaged; the jaw rotation becomes jawOpen, jawLeft and jawRight in
-    units of their full angles (`JAW_OPEN_RADIANS`, `JAW_TURN_RADIANS`) and is not cut off at 1. Tongue and head are 0.
+    units of their full angles (`JAW_OPEN_RADIANS`, `JAW_TURN_RADIANS`) and may exceed 1, unlike the other shapes.
+    Tongue, head and eye angles are 0.
 
     Raises:
         SpaceError: the clip is not in the `open` space, which alone has named shapes.
@@ -154,7 +155,7 @@ def save_csv(clip: Clip, path: str | Path, full: bool = False) -> Path:
     Args:
         clip: The performance.
         path: The file.
-        full: Whether `EXTRA_COLUMNS` follow the 61, so that the clip comes back exactly.
+        full: Whether `EXTRA_COLUMNS` follow the 61, so that every coefficient comes back, to nine decimals.
 
     Raises:
         SpaceError: the clip is not in the `open` space.
@@ -199,7 +200,7 @@ def load_csv(path: str | Path) -> Clip:
     try:
         table = np.array([[float(cell) for cell in row[2:]] for row in rows])
         fps = _frame_rate([row[0] for row in rows])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the second for an infinite frame number
         raise InputError(
             f"{path.name} is damaged: a row is incomplete or holds something that is no number."
         ) from error
