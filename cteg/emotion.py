@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from cteg.layout import D
 
 SEVEN = ("joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral")
+"""The feelings that are told apart: Ekman's six and none."""
+
 PARTS = 3
 """A clip is described in thirds: beginning, middle, end."""
 
 
 def motion_features(frames: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Describe a clip (T, 53) by the mean of each third, and the largest value and the standard deviation over all.
+    """Describe a clip (T, 53) by the mean of each third, and the largest value and the standard deviation over time.
+
+    A third that a clip of one or two frames lacks is its last frame.
 
     Returns:
         (53 * (PARTS + 2),) float32.
@@ -29,7 +33,7 @@ def motion_features(frames: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 class MotionClassifier(nn.Module):
-    """Clip features -> log-odds of the seven groups `SEVEN`."""
+    """Clip features -> logits of the seven feelings `SEVEN`."""
 
     mean: Tensor
     std: Tensor
@@ -44,7 +48,7 @@ class MotionClassifier(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F) features -> (B, 7) log-odds."""
+        """(B, F) features -> (B, 7) logits."""
         return self.network((features - self.mean) / self.std)
 
     @torch.inference_mode()

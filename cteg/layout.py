@@ -87,21 +87,9 @@ JAW_LIMITS: NDArray[np.float32] = np.array([[-0.02, 0.52], [-0.15, 0.15], [-0.08
 """Lowest and highest jaw rotation (radians) per axis in the `open` space; wider than any training performance."""
 
 
-def neutral(space: str = "open") -> NDArray[np.float32]:
-    """Return the neutral frame of a space: all 53 coefficients zero, (53,)."""
-    check_space(space)
+def neutral() -> NDArray[np.float32]:
+    """Return the neutral frame of either space: all 53 coefficients zero, (53,)."""
     return np.zeros(D, dtype=np.float32)
-
-
-def check_space(space: str) -> str:
-    """Return `space`, or raise if it is not one of `SPACES`.
-
-    Raises:
-        ValueError: the name is unknown; the message lists the known ones.
-    """
-    if space not in SPACES:
-        raise ValueError(f"unknown coefficient space {space!r}, expected one of {', '.join(SPACES)}")
-    return space
 
 
 def clamp_open(coefficients: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Sampling: several different performances of one sentence, each a pure function of its own seed.
 
-Letters: R rows decoded together, K frames per step, N steps, D = 53, Z latent.
+Letters: R rows decoded together, K frames per step, N steps, D = 53, H hidden, L text tokens, S sequence latent,
+Z latent of a step.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -68,8 +70,8 @@ def check_settings(
 
 def _number(name: str, value: object, low: int, high: float, is_whole: bool) -> float:
     kind = "a whole number" if is_whole else "a number"
-    wrong = InputError(f"The {name} must be {kind} from {low} to {high:g}.".replace("2.14748e+09", str(MAX_SEED)))
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    wrong = InputError(f"The {name} must be {kind} from {low} to {high:.10g}.")
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise wrong
     if not low <= value <= high or (is_whole and value != int(value)):  # NaN fails the first comparison
         raise wrong
@@ -84,10 +86,10 @@ class Noise:
     """All randomness of R samples, drawn beforehand.
 
     Attributes:
-        sequence: (R, S), standard normal, and
-        sequence_choice: (R,), uniform: the sequence latent.
-        latent: (R, N, layers, Z), standard normal.
-        choice: (R, N, layers), uniform, picks mixture components.
+        sequence: (R, S), standard normal, places the sequence latent in its component of the prior.
+        sequence_choice: (R,), uniform, picks that component.
+        latent: (R, N, layers, Z), standard normal, places the latent of a step in its component.
+        choice: (R, N, layers), uniform, picks that component.
         stop: (R,), standard normal, places each clip's length in the predicted distribution of lengths.
         hidden: (R, N, H), standard normal, for configurations with output noise; None otherwise.
     """
@@ -197,7 +199,7 @@ class StopRule:
 
     `learned`: the model's hazards give a distribution of lengths; a clip ends where its cumulative probability passes
     Phi(temperature * noise): the median at temperature 0, the full distribution at 1.
-    `norm`: a clip ends before the first frame whose coefficients have a norm below the threshold (the paper's rule).
+    `norm`: a clip ends before the first frame whose coefficients have a norm below `stop_norm` (the paper's rule).
     `none`: a clip has all frames that are allowed (released models in reference mode).
     """
 
@@ -213,8 +215,8 @@ class StopRule:
         if self.config.stop == "none":
             return self.alive[:, None].expand(frames.shape[:2])
         if self.config.stop == "norm":
-            over = frames.norm(dim=-1) < self.config.stop_norm
-            alive = self.alive[:, None] & (over.cumsum(1) == 0)
+            is_quiet = frames.norm(dim=-1) < self.config.stop_norm
+            alive = self.alive[:, None] & (is_quiet.cumsum(1) == 0)
             self.alive = alive[:, -1]
             return alive
         survival = self.log_survival[:, None] + torch.nn.functional.logsigmoid(-stop_logits).cumsum(1)  # (R, K)

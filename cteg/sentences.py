@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 SHORTEST = 20
-"""Characters of the shortest part: about one and a half seconds read aloud. "What?" is none, but "What? Again?" and
-what follows it are."""
+"""Characters of the shortest part: about one and a half seconds read aloud. "What? Again?" is shorter and shares the
+performance of what follows it."""
 
 MOST_PARTS = 8
 """Parts of one text; a text of more sentences has several of them in a part."""

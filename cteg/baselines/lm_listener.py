@@ -66,7 +66,7 @@ class CodeModel(nn.Module):
             text_mask: (B, L), True for real tokens.
 
         Returns:
-            (B, N+1, V+1), log-odds of every code, the end included, at positions 0...N.
+            (B, N+1, V+1), logits of every code, the end included, at positions 0...N.
         """
         begin = codes.new_full((len(codes), 1), self.config.codes)
         embedded = self.code_embedding(torch.cat([begin, codes], dim=1))
@@ -83,7 +83,7 @@ class CodeModel(nn.Module):
             text: (B, L, text_size).
             text_mask: (B, L), True for real tokens.
             uniform: (B, max_codes), in [0, 1), chooses the codes.
-            temperature: Divides the log-odds; 0 takes the likeliest code.
+            temperature: Divides the logits; 0 takes the likeliest code.
 
         Returns:
             (B, N) codes and (B,) how many of them belong to the clip, at least 1.
@@ -124,7 +124,7 @@ def _positions(seen: Tensor) -> Tensor:
 
 
 def _choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """(B, V+1) log-odds and (B,) uniform numbers -> (B,) codes."""
+    """(B, V+1) logits and (B,) uniform numbers -> (B,) codes."""
     if temperature == 0:
         return logits.argmax(-1)
     cumulative = torch.softmax(logits / temperature, -1).cumsum(-1)

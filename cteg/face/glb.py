@@ -159,9 +159,8 @@ def _binding(rig: Rig) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[n
     for joint in range(len(rig.joint_names)):
         entries = slice(rig.joint_offsets[joint], rig.joint_offsets[joint + 1])
         dense[rig.joint_vertices[entries], 1 + joint] = rig.joint_weights[entries]
-    excess = np.maximum(
-        dense.sum(axis=1) - largest, 0
-    )  # no joint may count negatively, so the smallest share gives way
+    # The root may not count negatively, so where the joints hold more than all, the smallest share gives way.
+    excess = np.maximum(dense.sum(axis=1) - largest, 0)
     for vertex in np.flatnonzero(excess):
         smallest = min(np.flatnonzero(dense[vertex]), key=lambda joint: dense[vertex, joint])
         dense[vertex, smallest] -= excess[vertex]

@@ -32,7 +32,8 @@ from cteg import layout
 from cteg.clip import Clip
 from cteg.errors import InputError, SpaceError, WeightsError
 
-# Dimensions: T frames, V vertices, F triangles, S shapes (50 expressions + C correctives), J joints, N sparse entries.
+# Dimensions: T frames, V vertices, F triangles, S shapes (50 expressions + C correctives), J joints; sparse entries:
+# N of all shapes, M of all joints (in `held`: of one).
 
 FORMAT = "cteg-rig-2"
 OLD_FORMAT = "cteg-rig-1"
@@ -100,8 +101,8 @@ class Rig:
         shape_scale: (S,) float32, metres per unit.
         joint_pivots: (J, 3) float32, metres.
         joint_drive: (J, 3, 53) float32, rotation vector (radians) of joint j = `joint_drive[j] @ coefficients`.
-        joint_offsets: (J + 1,) uint32.
-        joint_vertices: (M,) uint16.
+        joint_offsets: (J + 1,) uint32, joint j owns entries `joint_offsets[j]:joint_offsets[j + 1]`.
+        joint_vertices: (M,) uint16, the vertex of each entry.
         joint_weights: (M,) uint8 or uint16, the weight as a share of the type's largest value; the remainder belongs
             to the static head. `held` returns it as a number.
         corrective_angle: (1,) float32, jaw angle (radians) at which the `jaw_angle` corrective is fully on.

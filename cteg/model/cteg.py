@@ -94,10 +94,14 @@ class CTEG(nn.Module):
     """Continuous Text-to-Expression Generator.
 
     The sequence is cut into steps of K frames; step 0 is the start frame K times. The model reads steps 0...n and
-    writes step n+1. Coefficients enter and leave in the units of their space; inside they are divided by
-    `coefficient_scale` after subtracting `first_frame`.
+    writes step n+1. It works in units of its own, the model units: coefficients less `first_frame` (53,), divided by
+    `coefficient_scale` (53,). `forward` takes coefficients; what it returns, and what `step` and `step_uncached` take,
+    is in model units (`scale`, `unscale`).
 
     Reference: Xu et al. 2025, section 5, Eq. (1)-(5). Deviations are fields of `CTEGConfig`.
+
+    Args:
+        config: Sizes and switches.
     """
 
     first_frame: Tensor
@@ -110,7 +114,7 @@ class CTEG(nn.Module):
         size = config.hidden_size
         self.register_buffer("first_frame", torch.zeros(D))
         self.register_buffer("coefficient_scale", torch.ones(D))
-        steps = -(-config.max_frames // config.frames_per_step) + 2
+        steps = self.steps_for(config.max_frames) + 2
         self.register_buffer("positions", sinusoid_positions(steps, size), persistent=False)
         self.null_text = nn.Parameter(torch.randn(1, config.text_size) * 0.02)
         if config.expression_attention != "none":

@@ -1,9 +1,11 @@
 """Affine couplings: an exactly invertible map that bends a mixture of Gaussians into the shape that latents have.
 
 Not in the paper. Posteriors of a trained model do not fill ellipsoids; a mixture that must cover them gives weight to
-places where no posterior lies, and what is drawn there decodes to weak, averaged motion. With the couplings
-(Dinh et al. 2017, "Density estimation using Real NVP") the prior fits the latents better and stays exact: density,
-drawing and gradients in closed form.
+places where no posterior lies, and what is drawn there decodes to weak, averaged motion. With the couplings, a
+normalising flow, the prior fits the latents better and stays exact: density, drawing and gradients in closed form.
+
+Reference: Dinh et al. 2017, "Density estimation using Real NVP". Deviations: scales are limited to
+exp(+-`LOG_SCALE_LIMIT`), an in-shuffle takes the place of their masks, and the networks may read a context.
 
 Letters: Z latent, C context, H hidden.
 """
@@ -24,10 +26,15 @@ class CouplingFlow(nn.Module):
 
     Each leaves the first half of the entries and moves and stretches the second by what a network reads in the first
     half and in the context; an in-shuffle before it (Z even) brings other entries into the second half.
+
+    Args:
+        size: Z, even.
+        context_size: C; 0 for a map that is always the same.
+        hidden_size: H, width of the networks.
+        couplings: How many.
     """
 
     def __init__(self, size: int, context_size: int, hidden_size: int, couplings: int) -> None:
-        """Args: Z, C (0 for a map that is always the same), H of the networks, how many couplings."""
         super().__init__()
         self.read = nn.Linear(context_size, hidden_size) if context_size else None
         inputs = size // 2 + (hidden_size if context_size else 0)
@@ -43,14 +50,14 @@ class CouplingFlow(nn.Module):
         self.register_buffer("inverse_order", order.argsort(), persistent=False)
 
     def given(self, context: Tensor | None) -> BoundFlow:
-        """Fix the context (..., C), None for a flow without one."""
+        """Return the flow with its context (..., C) read, None for a flow without one."""
         if self.read is None:
             return BoundFlow(self, None)
         with torch.autocast(context.device.type, enabled=False):
             return BoundFlow(self, nn.functional.gelu(self.read(context.float())))
 
     def shift_and_log_scale(self, network: nn.Module, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What one coupling does to the second half, (..., Z/2) each."""
+        """Read what one coupling does to the second half from the first, `kept` (..., Z/2): (..., Z/2) each."""
         inputs = kept if context is None else torch.cat([kept, context.expand(*kept.shape[:-1], -1)], dim=-1)
         shift, log_scale = network(inputs).chunk(2, -1)
         return shift, LOG_SCALE_LIMIT * torch.tanh(log_scale / LOG_SCALE_LIMIT)
@@ -64,7 +71,7 @@ class BoundFlow:
     context: Tensor | None
 
     def to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (..., Z) -> base (..., Z), and the logarithm of the volume that shrinks to one, (...)."""
+        """Latents z (..., Z) -> base (..., Z), and log |det d base / d z|, (...)."""
         log_volume = z.new_zeros(z.shape[:-1])
         with torch.autocast(z.device.type, enabled=False):
             for network in self.flow.networks:

@@ -37,8 +37,8 @@ class Mixture:
     """Mixture of M diagonal Gaussians, bent by a flow if there is one. M = 1 without a flow is the paper's prior.
 
     Attributes:
-        logits: (..., M).
-        mean: (..., M, Z), and
+        logits: (..., M), weights of the components before the softmax.
+        mean: (..., M, Z), in the flow's base space.
         log_variance: (..., M, Z), in the flow's base space.
         flow: Leads from the base space to the latents; None where they are the same.
     """
@@ -62,8 +62,11 @@ class Mixture:
     def guided(self, unconditional: Mixture, guidance: float) -> Mixture:
         """Move the weights away from those of an unconditional mixture of the same components.
 
-        weight ~ conditional^(1 + guidance) / unconditional^guidance: classifier-free guidance, exact for the choice
-        of a component. 0 changes nothing, -1 forgets the condition.
+        weight ~ conditional^(1 + guidance) / unconditional^guidance, exact for the choice of a component. 0 changes
+        nothing, -1 forgets the condition.
+
+        Reference: Ho and Salimans 2022, "Classifier-Free Diffusion Guidance", with weights of
+        components in place of scores.
         """
         logits, other = torch.log_softmax(self.logits, -1), torch.log_softmax(unconditional.logits, -1)
         return dataclasses.replace(self, logits=logits + guidance * (logits - other))
@@ -178,9 +181,8 @@ class LatentHeads(nn.Module):
 
     def prior(self, states: Tensor) -> Mixture:
         """(B, N, H) -> mixture over (B, N, Z)."""
-        logits, rest = (
-            self.prior_head(states).float().split([self.components, 2 * self.components * self.latent_size], -1)
-        )
+        output = self.prior_head(states).float()
+        logits, rest = output.split([self.components, 2 * self.components * self.latent_size], -1)
         mean, log_variance = rest.unflatten(-1, (self.components, -1)).chunk(2, -1)  # (B, N, M, Z) each
         flow = self.flow.given(states) if self.flow else None
         return Mixture(logits, mean, log_variance.clamp(*LOG_VARIANCE_LIMITS), flow)

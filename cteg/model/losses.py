@@ -43,7 +43,13 @@ class LossWeights:
 
 
 def norm_reconstruction(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean over valid frames of the Euclidean norm of the error, jaw weighted (released form of Eq. 6)."""
+    """Mean over valid frames of the Euclidean norm of the error, jaw weighted (released form of Eq. 6).
+
+    Args:
+        predicted: (B, T, 53).
+        target: (B, T, 53).
+        valid: (B, T), True for real frames.
+    """
     weight = torch.ones(D, device=target.device)
     weight[JAW] = JAW_WEIGHT
     squared = ((predicted - target) * weight).square().sum(-1)  # (B, T)
@@ -91,8 +97,9 @@ def compute_losses(
         valid: (B, N*K), True for real frames.
 
     Returns:
-        Scalars. In `gaussian` form reconstruction and KL are nats per frame, so their sum bounds the likelihood; in
-        `norm` form KL is the mean over latent dimensions and valid steps, as released (which counted padding too).
+        Scalars. In `gaussian` form reconstruction and KL are nats per frame, so their sum bounds the likelihood, and
+        the target-guided error counts a 53rd of the reconstruction's; in `norm` form KL is the mean over latent
+        dimensions and valid steps, as released (which counted padding too).
     """
     per_step = valid.unflatten(1, (-1, config.frames_per_step)).any(-1)  # (B, N)
     kl = sum((trace.divergence * per_step).sum() for trace in prediction.traces)
@@ -108,6 +115,7 @@ def compute_losses(
         if config.velocity_std > 0:
             velocity = velocity_loss(prediction, scaled, valid, config.frames_per_step, config.velocity_std)
             reconstruction = reconstruction + velocity
+        # sqrt(D) makes it the mean over the 53 coefficients, where the reconstruction is their sum.
         guided = gaussian_reconstruction(prediction.guided, scaled, valid, math.sqrt(D) * config.output_std)
         kl = kl / valid.sum()
     stop = stop_loss(prediction.stop_logits, valid)

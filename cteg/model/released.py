@@ -128,7 +128,10 @@ class ReleasedConfig:
 
 
 class Predicted(NamedTuple):
-    """What teacher forcing gives: frames (B, T, 53), the prior's frames (B, T - 1, 53) or None, KL, a scalar."""
+    """What teacher forcing gives: frames (B, T, 53), the prior's frames (B, T - 1, 53) or None, and the KL.
+
+    The KL is summed over layers, and in each the mean over dimensions and positions, padding included; a scalar.
+    """
 
     frames: Tensor
     prior_frames: Tensor | None
@@ -218,7 +221,7 @@ class ReleasedCTEG(nn.Module):
             text: (B, L, H) states of the text encoder.
             text_mask: (B, L), True for real tokens.
             frames: (B, T, 53), zeros in the first row and where there is no frame.
-            tokens: (B, T) ids: `START`, then `FRAME`s, the end, 0.
+            tokens: (B, T) ids: `START`, a `FRAME` for each frame, `END`, then `PAD`.
         """
         is_frame = tokens == FRAME
         is_frame[:, -1] = False  # the last row is never read as a frame, even where it is one
@@ -289,7 +292,7 @@ class ReleasedCTEG(nn.Module):
         is_word = tokens >= 0
         if not self.config.starts_with_word:
             is_word = is_word & (tokens != START)
-        rows = (tokens - FRAME + 1).clamp(min=0)  # PAD, and whatever else is no word of ours, is row 0
+        rows = (tokens - FRAME + 1).clamp(min=0)  # their places in `WORDS`; PAD, and the -1 of frames, give 0
         embedded = torch.where(is_word[..., None], self.words(rows), states)
         return self.norm(self.add_positions(embedded, 0))
 
