@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from cteg import layout
 from cteg.errors import InputError
 from training import build_head
-from training.head import sculpt, shapes, source, subdivide
+from training.head import sculpt, shapes, sheet, source, subdivide
 from training.head.eyes import iris, sphere_fit, white
 from training.head.lids import Eye, push_out
 from training.head.paint import bake_occlusion
@@ -199,6 +199,11 @@ def test_a_wrong_source_ends_with_one_sentence(tmp_path, capsys):
     assert "MakeHuman" in capsys.readouterr().err
     assert build_head.main([str(tmp_path / "out.safetensors"), "--source", str(tmp_path / "no.whl")]) == 2
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_an_unknown_head_of_the_sheets_is_told(tmp_path, capsys):
+    assert sheet.main([str(tmp_path), "--head", "nobody"]) == 2
+    assert "no head 'nobody'" in capsys.readouterr().err
 
 
 def test_every_pose_of_the_sheets_has_known_names():

@@ -20,6 +20,7 @@ from cteg.model.config import CTEGConfig
 from tests.emoava import write_emoava
 from tests.released import WORDS, make_checkpoint
 from training import configs, evaluate, import_checkpoint, import_emoava, train
+from training.data import TextStates
 from training.performance.store import load_performances
 from training.trainer import Trainer
 
@@ -75,7 +76,8 @@ def test_the_configuration_is_the_papers():
 
 def test_clips_start_from_the_mean_and_end_with_a_zero_frame(folder):
     data = load_performances(folder / "corpus", "train")
-    trainer = Trainer(small_emoava(), data, None, seed=0)
+    states = TextStates(torch.empty(0, SIZE), torch.zeros(1))  # nothing is read here
+    trainer = Trainer(small_emoava(), data, states, seed=0)
     np.testing.assert_allclose(trainer.model.first_frame, data.frames.mean(0), atol=1e-6)
     assert (trainer.model.coefficient_scale == 1).all()  # losses in the units of the data
     for index in range(len(data)):
@@ -84,7 +86,7 @@ def test_clips_start_from_the_mean_and_end_with_a_zero_frame(folder):
         np.testing.assert_array_equal(trained[: len(whole)], whole[:18])
         assert (trained[len(whole) :] == 0).all()
     with pytest.raises(cteg.InputError, match="space 'flame'"):
-        Trainer(configs.CONFIGS["tiny"], data, None, seed=0)
+        Trainer(configs.CONFIGS["tiny"], data, states, seed=0)
 
 
 def report(folder, weights, *more):

@@ -19,7 +19,7 @@ from training.evaluation import report
 from training.evaluation.comparison import Comparison, Row, latent_clusters
 from training.evaluation.estimates import bootstrap_counts, estimate, of_clips, over_pairs, ratio, weighted_mean
 from training.evaluation.figures import copy_last_references, figures, perplexities, predict_references
-from training.evaluation.setting import describe_command
+from training.evaluation.setting import code_version, describe_command
 from training.judge import Judge
 from training.performance.labels import LABEL_INDEX, SEVEN_NAMES, label_matrix, to_seven
 from training.variants import VARIANTS
@@ -202,6 +202,21 @@ def test_aims_are_met_or_not_by_the_figures():
     missed = [text for text, is_met in found if not is_met]
     assert len(found) == 11
     assert [text.split(" ")[0] for text in missed] == ["jerk", "Fréchet", "cppl_two_sided"]
+
+
+def test_the_control_of_a_model_of_single_frames_has_the_name_that_the_aims_look_for(judge):
+    comparison = Comparison(judge, [clips[0] for clips in judge.references], np.full(53, 0.3), seed=0, draws=4)
+    comparison.add_copies()
+    assert set(comparison.systems) == {report.REFERENCE, report.copy_last(1)}
+    assert [report.copy_last(stride) for stride in (1, 5)] == ["copy-last, 1 frame", "copy-last, 5 frames"]
+
+
+def test_the_version_is_that_of_the_code_wherever_a_command_is_run(tmp_path, monkeypatch):
+    here = code_version()
+    monkeypatch.chdir(tmp_path)
+    assert code_version() == here
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git
+    assert code_version() == "unknown"
 
 
 def test_a_command_is_written_without_the_folders_of_this_machine():

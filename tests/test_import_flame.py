@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import sparse
 from typer.testing import CliRunner
 
 from cteg import layout
@@ -136,6 +137,12 @@ def test_a_malicious_file_is_refused_and_does_nothing(content, tmp_path):
         assert not out.exists()
 
 
+def without_shape(matrix: sparse.csc_matrix) -> sparse.csc_matrix:
+    """A sparse matrix that does not say its shape."""
+    matrix._shape = None
+    return matrix
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -147,6 +154,9 @@ def test_a_malicious_file_is_refused_and_does_nothing(content, tmp_path):
         ({"f": np.array([[0, 1, 726]])}, "outside"),
         ({"J_regressor": "text"}, "instead of numbers"),
         ({"J_regressor": None}, "instead of numbers"),
+        ({"J_regressor": without_shape(sparse.csc_matrix(np.eye(5, 726)))}, "instead of numbers"),
+        ({"v_template": np.array(1.0)}, "single number"),
+        ({"shapedirs": np.zeros((726, 3))}, "300 of identity"),
     ],
 )
 def test_a_file_that_is_not_flame_is_told_apart(content, change, message, tmp_path):

@@ -11,7 +11,7 @@ from cteg import layout
 from cteg.errors import InputError
 from training.performance import blinks, captures, dynamics, gaze, script, speech
 from training.performance.labels import LABELS
-from training.performance.perform import draw_performance, mirrored, perform, render
+from training.performance.perform import draw_performance, emphasis, mirrored, perform, render
 from training.performance.table import TABLES, read_table, repertoire
 
 INDEX = layout.INDEX
@@ -401,13 +401,32 @@ def test_the_mouth_moves_only_while_something_is_said(bank):
     assert 0.4 < peaks.sum() / syllables(said) < 1.1
 
 
-def test_brows_rise_on_stressed_words():
+def test_bumps_peak_where_they_are_told_to():
     times = np.arange(100) / layout.FPS
     curve = dynamics.bumps(times, np.array([1.0, 2.0]), np.array([0.4, 0.2]), 0.24, 0.36)
     assert times[np.argmax(curve)] == pytest.approx(1.0, abs=0.05)
     assert curve[times < 0.75].max() == 0
+
+
+def test_brows_move_on_stressed_words_alone():
     assert speech.is_stressed("NEVER")
     assert not speech.is_stressed("the")
+    tables = repertoire()
+    for label, brow in (("joy", "browOuterUpLeft"), ("anger", "browDownLeft")):
+        heights = []
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            drawn = script.draw_script("You and I and she and we TRIUMPHED", {label: 1.0}, tables, rng)
+            times = np.arange(drawn.frames) / layout.FPS
+            curve = emphasis(times, drawn, tables, rng)[:, INDEX[brow]]
+            if not curve.any():  # silent, or the one stressed word was not picked
+                continue
+            (stressed,) = drawn.speech.stressed
+            assert times[curve.argmax()] == pytest.approx(drawn.speech_start + stressed, abs=0.05)
+            assert not curve[np.abs(times - drawn.speech_start - stressed) > 0.4].any()
+            heights.append(curve.max())
+        assert len(heights) >= 3
+        assert 0.02 < min(heights) <= max(heights) < 0.5
 
 
 def test_captures_lose_their_pauses_and_are_cut_between_openings(bank):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from cteg.errors import InputError
 from tests.test_performance import take_like_facegood
 from training import synthesise
-from training.performance import captures, select, store
+from training.performance import captures, compare, select, store
 from training.performance.labels import LABELS, SEVEN, SEVEN_NAMES
 from training.performance.perform import perform
 
@@ -87,6 +87,50 @@ def test_damaged_sentences_are_named(tmp_path, content):
     (tmp_path / "train.jsonl").write_text(content)
     with pytest.raises(InputError, match="Line 1"):
         store.read_sentences(tmp_path / "train.jsonl")
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "holds no sentence"), (b"\xff\xfe", "not readable text")])
+def test_files_without_sentences_are_named(tmp_path, content, message):
+    (tmp_path / "train.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match=rf"train\.jsonl .*{message}"):
+        store.read_sentences(tmp_path / "train.jsonl")
+
+
+def test_damaged_settings_are_named(folders, tmp_path):
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(InputError, match=r"settings\.json is damaged"):
+        synthesise.synthesise(*folders, tmp_path, synthesise.Settings(1, 7, 5))
+
+
+def write_live_link_take(folder: Path, channels: list[str]) -> None:
+    """A take of eight seconds: every channel swings, both lids shut for a moment every two seconds."""
+    folder.mkdir(exist_ok=True)
+    times = np.arange(240) / 30
+    blink = np.where(times % 2 < 0.2, np.sin(np.pi * (times % 2) / 0.2), 0)
+    curves = [blink if name.startswith("EyeBlink") else 0.5 + 0.5 * np.sin(2 * np.pi * times) for name in channels]
+    rows = [["Timecode", "BlendshapeCount", *channels]]
+    rows += [
+        [f"00:00:{second:05.2f}", "61", *values] for second, values in zip(times, np.transpose(curves), strict=True)
+    ]
+    (folder / "take.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+
+
+def test_performances_are_compared_with_real_takes(folders, tmp_path):
+    synthesise.synthesise(*folders, tmp_path / "out", synthesise.Settings(1, 70, 5))
+    channels = [*map(compare.live_link_name, compare.CHANNELS), "EyeBlinkRight"]
+    write_live_link_take(folders[1] / "livelink_rom", channels)
+    heading, *rows, ours, real = compare.compare(tmp_path / "out", folders[1])
+    assert heading.startswith("channel")
+    assert [row.split(" | ")[0].strip() for row in rows] == list(compare.CHANNELS)
+    smile = rows[compare.CHANNELS.index("mouthSmileLeft")].split(" | ")[2].split()
+    assert float(smile[1]) == pytest.approx(np.pi, rel=0.02)  # the greatest speed of 0.5 sin(2 pi t)
+    assert float(smile[2]) == pytest.approx((2 * np.pi) ** 2, rel=0.1)  # and its jerk over its speed
+    assert ours.startswith("blinks, ours")
+    assert "left-right correlation 1.000" in real
+    assert 20 < float(real.split()[3]) < 32  # three or four in eight seconds
+    write_live_link_take(folders[1] / "livelink_rom", channels[1:])
+    with pytest.raises(InputError, match=r"take\.csv .* no channel BrowInnerUp"):
+        compare.compare(tmp_path / "out", folders[1])
 
 
 def test_damaged_shards_are_named(folders, tmp_path):
