@@ -71,6 +71,20 @@ def test_a_sample_has_the_seed_that_its_place_says():
     np.testing.assert_allclose(made[2][1], alone, atol=1e-5)
 
 
+def test_how_many_clips_are_written_together_changes_nothing(monkeypatch):
+    for system in (CTEGSystem(small_model(), "CTEG"), listener()):
+        true = clips(16, 27, 30)
+
+        def written(rows, system=system, true=true):
+            monkeypatch.setattr(type(system), "rows", rows)
+            groups = system.generate(sentences(), 2, 1.0, 5)
+            freely, predicted = system.generate_freely(5, 1.0, 5), system.predict(sentences(), true)
+            return [*(clip for group in groups for clip in group), *freely, *predicted]
+
+        for one, other in zip(written(256), written(2), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_without_latents_all_samples_are_one():
     system = CTEGSystem(small_model(has_step_latent=False, sequence_latent_size=0), "deterministic")
     for group in system.generate(sentences(), 3, 1.0, seed=0):

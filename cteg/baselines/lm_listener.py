@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,9 @@ from torch import Tensor, nn
 
 from cteg import layout
 from cteg.baselines.motion_codes import LMListenerConfig, MotionCodes
-from cteg.baselines.system import Frames, Sentences
+from cteg.baselines.system import Frames, InBatches, Sentences, pad_clips
 from cteg.checkpoint import load_module, save_module
 from cteg.errors import WeightsError
-
-ROWS = 256
-"""Clips that are written together."""
 
 
 class CodeModel(nn.Module):
@@ -131,32 +127,14 @@ def _choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     return (cumulative < uniform[:, None]).sum(-1).clamp(max=logits.shape[-1] - 1)
 
 
-class LMListener:
-    """Both stages behind the protocol of the comparison."""
+class LMListener(InBatches):
+    """Both stages behind the protocol of the comparison; predictions take the likeliest code after the true ones."""
 
     name = "LM-Listener"
 
     def __init__(self, motion: MotionCodes, language: CodeModel) -> None:
         self.motion, self.language, self.config = motion.eval(), language.eval(), motion.config
-        self.stride = self.config.stride
-
-    def generate(self, sentences: Sentences, samples: int, temperature: float, seed: int) -> list[list[Frames]]:
-        """See `System.generate`; sample i of sentence s has the seed `seed + s * samples + i`."""
-        rows = [sentence for sentence in range(len(sentences)) for _ in range(samples)]
-        clips: list[Frames] = []
-        for start in range(0, len(rows), ROWS):
-            part = sentences.rows(rows[start : start + ROWS])
-            clips += self._write(part.states, part.mask, seed + start, temperature)
-        return [clips[first : first + samples] for first in range(0, len(clips), samples)]
-
-    def generate_freely(self, count: int, temperature: float, seed: int) -> list[Frames]:
-        """See `System.generate_freely`; the text is the one that stands for none in training."""
-        clips: list[Frames] = []
-        for start in range(0, count, ROWS):
-            rows = min(ROWS, count - start)
-            text = self.language.null_text.detach().expand(rows, 1, -1)
-            clips += self._write(text, torch.ones(rows, 1, dtype=torch.bool), seed + start, temperature)
-        return clips
+        self.stride, self.null_text = self.config.stride, language.null_text
 
     @torch.inference_mode()
     def _write(self, text: Tensor, mask: Tensor, seed: int, temperature: float) -> list[Frames]:
@@ -173,22 +151,11 @@ class LMListener:
         return layout.clamp_open(frames) if self.config.space == "open" else frames
 
     @torch.inference_mode()
-    def predict(self, sentences: Sentences, clips: Sequence[Frames]) -> list[Frames]:
-        """See `System.predict`: true codes go in, the likeliest next code is decoded after the true ones before it."""
-        predicted: list[Frames] = [np.empty(0)] * len(clips)
-        order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-        for start in range(0, len(order), ROWS):
-            part = order[start : start + ROWS]
-            frames = self._predict(sentences.rows(part), [clips[i] for i in part])
-            for row, index in enumerate(part):
-                predicted[index] = frames[row, : len(clips[index])]
-        return predicted
-
     def _predict(self, sentences: Sentences, clips: list[Frames]) -> Frames:
         size, context = self.stride, self.motion.context
         steps = -(-max(map(len, clips)) // size)
-        true = np.stack([np.pad(clip, ((0, steps * size - len(clip)), (0, 0)), mode="edge") for clip in clips])
-        codes = self.motion.nearest(self.motion.embed(torch.from_numpy(true)))  # (B, N)
+        true = torch.from_numpy(pad_clips(clips, steps * size))
+        codes = self.motion.nearest(self.motion.embed(true))  # (B, N)
         logits = self.language(codes[:, :-1], sentences.states, sentences.mask)
         guessed = logits[..., : self.config.codes].argmax(-1)  # (B, N), never the end: these clips go on
         written = []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from cteg.baselines.decoder import CTEGSystem
-from cteg.baselines.system import Frames, NeedsText, Sentences
+from cteg.baselines.system import Frames, NeedsText, Sentences, pad_clips
 from cteg.model.released import ReleasedCTEG
 from cteg.model.released_decoding import Decoder, likeliest
 from cteg.sampling import Model
@@ -21,8 +20,7 @@ class ReleasedSystem(NeedsText, CTEGSystem):
     def _predict(self, sentences: Sentences, clips: list[Frames]) -> Frames:
         model = self.model
         longest = max(map(len, clips))
-        true = np.stack([np.pad(clip, ((0, longest - len(clip)), (0, 0)), mode="edge") for clip in clips])
-        known = torch.from_numpy(true).to(model.first_frame)
+        known = torch.from_numpy(pad_clips(clips, longest)).to(model.first_frame)
         decoder = Decoder(model, sentences.states.to(known), sentences.mask.to(known.device), len(clips))
         frame, written = model.first_frame.expand(len(clips), -1), []
         for index in range(longest):
