@@ -108,7 +108,7 @@ def test_the_jaw_is_a_hinge_whose_open_pose_is_exact(rig, small):
 
 def test_the_head_is_credited_and_can_be_drawn(rig):
     assert rig.licence.startswith("MIT")
-    assert "University of Southern California" in rig.licence or "USC" in rig.licence
+    assert "USC Institute for Creative Technologies" in rig.licence
     faces = render_frames(rig, np.stack([frame(), frame(jawOpen=0.4)]), 96).astype(int)
     assert np.abs(faces[0] - faces[1]).max() > 50
 

@@ -12,7 +12,7 @@ from cteg.errors import InputError
 from training.performance import blinks, captures, dynamics, gaze, script, speech
 from training.performance.labels import LABELS
 from training.performance.perform import draw_performance, emphasis, mirrored, perform, render
-from training.performance.table import TABLES, read_table, repertoire
+from training.performance.table import TABLES, read_table, read_variants, repertoire
 
 INDEX = layout.INDEX
 SENTENCE = "I really thought you would never come back, but here you are again!"
@@ -138,6 +138,19 @@ def test_rows_of_the_table_are_complete():
     for label, followers in tables.followers.items():
         assert sum(followers.values()) == pytest.approx(1)
         assert label not in followers
+
+
+@pytest.mark.parametrize(
+    ("label", "units", "message"),
+    [("glee", "12=0.5", "unknown label 'glee'"), ("joy", "12:0.5", "'12:0.5'"), ("joy", "6=0.5 99=1", "'99=1'")],
+)
+def test_rows_that_cannot_be_read_are_named(tmp_path, label, units, message):
+    heading = (TABLES / "variants.tsv").read_text().splitlines()
+    heading = next(line for line in heading if line.startswith("label"))
+    path = tmp_path / "variants.tsv"
+    path.write_text(f"{heading}\n{label}\todd\t1\t{units}\t0.5\tdirect\t1.0\tus\n")
+    with pytest.raises(InputError, match=f"'odd' .*{message}"):
+        read_variants((6, 12), path)
 
 
 def test_fear_is_not_surprise_and_sadness_not_anger():

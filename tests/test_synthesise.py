@@ -64,6 +64,18 @@ def test_synthesise_writes_resumes_and_reads_back(folders, tmp_path):
         synthesise.synthesise(*folders, out, synthesise.Settings(performances=3, sentences=21, seed=5))
 
 
+def test_performances_of_other_sentences_are_not_mixed_in(folders, tmp_path):
+    """A corpus prepared anew gives the sentences other places, but shards name them by their place."""
+    wanted = synthesise.Settings(performances=1, sentences=70, seed=5)
+    synthesise.synthesise(*folders, tmp_path / "out", wanted)
+    source = folders[0] / "train.jsonl"
+    source.write_text(source.read_text().replace("number 3 here", "number three here"))
+    before = (tmp_path / "out" / "train.jsonl").read_bytes()
+    with pytest.raises(InputError, match="other sentences"):
+        synthesise.synthesise(*folders, tmp_path / "out", wanted)
+    assert (tmp_path / "out" / "train.jsonl").read_bytes() == before
+
+
 def test_stored_frames_differ_by_less_than_a_thousandth(folders, tmp_path):
     synthesise.synthesise(*folders, tmp_path / "out", synthesise.Settings(1, 7, 5))
     found = store.load_performances(tmp_path / "out", "train")

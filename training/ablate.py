@@ -118,7 +118,7 @@ class Workshop:
         return self.runs / "".join(c if c.isalnum() else "_" for c in name.lower())
 
     def trained(self, name: str, config: TrainConfig) -> CTEG:
-        """Weights of a variant, trained now if they are not there."""
+        """The model of a variant, trained now if it is not there, with its sequence prior fitted once more."""
         folder = self.folder(name)
         if not (folder / "weights" / "manifest.json").is_file():
             folder.mkdir(parents=True, exist_ok=True)

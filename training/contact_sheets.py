@@ -15,7 +15,7 @@ from rich.progress import track
 import cteg
 from cteg.face.video import contact_sheet
 from cteg.ui.examples import EXAMPLES
-from training.common import plain_errors
+from training.common import Seed, plain_errors
 
 WIDTH = 1280
 
@@ -23,9 +23,9 @@ WIDTH = 1280
 @plain_errors
 def main(
     out: Annotated[Path, typer.Argument(help="folder for feeling_joy.jpg, feeling_sadness.jpg, ...")],
-    weights: Annotated[Path | None, typer.Option(help="weights folder; the bundled ones")] = None,
-    temperature: float = 1.0,
-    seed: int = 7,
+    weights: Annotated[Path | None, typer.Option(help="weights folder; default: the bundled ones")] = None,
+    temperature: Annotated[float, typer.Option(help="how much the performances differ; 0: not at all")] = 1.0,
+    seed: Seed = 7,
 ) -> None:
     """Write a contact sheet per feeling, and one of mixed feelings."""
     out.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,17 @@ TEXT_DROPOUT = 0.1
 def read_posteriors(
     model: CTEG, data: Performances, states: TextStates, indices: np.ndarray
 ) -> tuple[Gaussian, Tensor]:
-    """Posteriors (P, S) of performances, and their pooled sentences (P, text_size)."""
+    """Read the posteriors of the sequence latent off performances.
+
+    Args:
+        model: In evaluation mode.
+        data: Performances of a split.
+        states: Text states of its sentences.
+        indices: (P,) performances to read.
+
+    Returns:
+        Posteriors (P, S) and pooled sentences (P, text_size), from the shortest performance to the longest.
+    """
     device, size = model.first_frame.device, model.config.frames_per_step
     ordered = indices[np.argsort(np.diff(data.offsets)[indices], kind="stable")]  # like lengths together: no padding
     means, log_variances, sentences = [], [], []

@@ -119,7 +119,11 @@ def labels_of(performance: Performance) -> tuple[int, int]:
 
 
 def plan(text: Path, out: Path, settings: Settings) -> list[Shard]:
-    """Choose the sentences of every split, write their lists, and return the shards that are still missing."""
+    """Choose the sentences of every split, write their lists, and return the shards that are still missing.
+
+    Raises:
+        InputError: `out` holds the list of other sentences, to which its shards belong.
+    """
     shards: list[Shard] = []
     for split, name in enumerate(SPLITS):
         rng = np.random.default_rng((settings.seed, split))
@@ -128,12 +132,23 @@ def plan(text: Path, out: Path, settings: Settings) -> list[Shard]:
         chosen = [sentences[index] for index in choose(sentences, wanted, rng)]
         counts = repeats(chosen, settings.performances).tolist()
         lines = (json.dumps(sentence, ensure_ascii=False) for sentence in chosen)
-        (out / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        keep_list(out / f"{name}.jsonl", "\n".join(lines) + "\n")
         for number, first in enumerate(range(0, len(chosen), SHARD)):
             path = out / f"{name}-{number:03d}.safetensors"
             part = slice(first, first + SHARD)
             shards.append(Shard(path, split, first, chosen[part], counts[part], settings.seed))
     return [shard for shard in shards if not shard.path.is_file()]
+
+
+def keep_list(path: Path, content: str) -> None:
+    """Write the list of a split's sentences whole or not at all, or check that the one that is there is the same."""
+    if path.is_file():
+        if path.read_bytes() != content.encode():
+            raise InputError(f"{path} lists other sentences than were chosen now; choose another --out.")
+        return
+    part = path.with_suffix(".part")
+    part.write_bytes(content.encode())
+    part.replace(path)
 
 
 def claim(out: Path, settings: Settings) -> None:

@@ -139,16 +139,29 @@ def read_units(path: Path = TABLES / "action_units.tsv") -> ActionUnits:
 
 
 def read_variants(numbers: tuple[int, ...], path: Path = TABLES / "variants.tsv") -> dict[str, tuple[Variant, ...]]:
-    """Read the variants of every label; weights are scaled to sum to 1 within a label."""
+    """Read the variants of every label; weights are scaled to sum to 1 within a label.
+
+    Args:
+        numbers: Known action units.
+        path: The table.
+
+    Raises:
+        InputError: a row has a label or an action unit that is not known.
+    """
     found: dict[str, list[Variant]] = {label: [] for label in LABELS}
     rows = read_table(path)
     totals = {label: sum(float(row["weight"]) for row in rows if row["label"] == label) for label in LABELS}
     for row in rows:
         intensities = np.zeros((2, len(numbers)))
-        for number, side, value in _UNIT.findall(row["action_units"]):
-            sides = slice(None) if not side else "LR".index(side)
-            intensities[sides, numbers.index(int(number))] = float(value)
+        for part in row["action_units"].split():
+            unit = _UNIT.fullmatch(part)
+            if unit is None or int(unit[1]) not in numbers:
+                raise InputError(f"{path.name}: the variant '{row['variant']}' has no known action unit in {part!r}.")
+            sides = "LR".index(unit[2]) if unit[2] else slice(None)
+            intensities[sides, numbers.index(int(unit[1]))] = float(unit[3])
         label = row["label"]
+        if label not in found:
+            raise InputError(f"{path.name}: the variant '{row['variant']}' is of the unknown label {label!r}.")
         found[label].append(
             Variant(
                 label=label,
