@@ -141,8 +141,8 @@ class LMListener(InBatches):
         generators = [torch.Generator().manual_seed(seed + row) for row in range(len(text))]
         uniform = torch.stack([torch.rand(self.config.max_codes, generator=g) for g in generators])
         codes, lengths = self.language.write(text, mask, uniform, temperature)
-        # Codes after the end are the last one again: the decoder looks a little ahead.
-        position = torch.minimum(torch.arange(codes.shape[1])[None], lengths[:, None] - 1)
+        # Codes after the end are the last one again, as far as the decoder looks ahead: others' lengths must not show.
+        position = torch.minimum(torch.arange(codes.shape[1] + self.motion.context)[None], lengths[:, None] - 1)
         frames = self._to_frames(self.motion.codebook[codes.gather(1, position)])
         return [clip[: int(length) * self.stride] for clip, length in zip(frames, lengths, strict=True)]
 

@@ -117,5 +117,5 @@ class MotionCodes(nn.Module):
 
     @property
     def context(self) -> int:
-        """Codes before one that its frames depend on: one for the first convolution, less than two for all others."""
+        """Codes before and after one that its frames depend on: one by the first convolution, under two by the rest."""
         return 3

@@ -16,7 +16,6 @@ from torch.nn import functional
 LAYER_NORM_EPS = 1e-6
 """As in the released code."""
 
-
 Listener = Callable[[Tensor], Tensor]
 """Attention to one known text: (B, N, H) -> (B, N, H)."""
 
@@ -46,6 +45,8 @@ class Attention(nn.Module):
     """Multi-head attention with residual and post-normalisation: LayerNorm(query + Attention(query, memory)).
 
     Projections have no bias, as in the released code. Keys and values may have another width than the queries.
+
+    Reference: Vaswani et al. 2017, "Attention Is All You Need".
 
     Args:
         hidden_size: H, width of queries and output.
@@ -159,7 +160,7 @@ class FoldedText:
 
 
 class FeedForward(nn.Module):
-    """Position-wise network with residual and post-normalisation: LayerNorm(x + W2 relu(W1 x))."""
+    """Position-wise network with residual and post-normalisation: LayerNorm(x + W2 relu(W1 x + b1) + b2)."""
 
     def __init__(self, hidden_size: int, inner_size: int, dropout: float = 0.0) -> None:
         super().__init__()

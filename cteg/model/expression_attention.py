@@ -28,12 +28,20 @@ class FoldedWeights(NamedTuple):
 class ExpressionAttention(nn.Module):
     """Cross-attention of jaw channels (queries) over expression channels (keys, values).
 
+        E^j' = output(softmax(query(E^j) key(E^f)' / sqrt(H/A)) value(E^f))     E^j (3, H), E^f (50, H)
+        jaw  = jaw + lower(LayerNorm(E^j + E^j'))                               (3,)
+
     A channel is one token: its average over time, lifted by a shared Linear(1, H). Because that lift is rank one,
     keys, queries and values are affine in one scalar each, so scores and sums are computed from the scalars and a few
     numbers per head instead of from (B, T, 50, H) tensors; the result is the same.
 
     Reference: Xu et al. 2025, section 5.1. Deviation: `causal` averages the frames up to t instead of the whole
     sequence, which the paper's form (`global`) does and thereby shows the future to the past in training.
+
+    Args:
+        hidden_size: H.
+        heads: A; divides H.
+        form: `causal` or `global`, see `CTEGConfig.expression_attention`.
     """
 
     def __init__(self, hidden_size: int, heads: int, form: str) -> None:

@@ -156,9 +156,16 @@ class LatentPast:
 
 
 class LatentHeads(nn.Module):
-    """Prior P(z_n | past, text) and posterior Q(z_n | past and step n, text), both read from LTA's output (Eq. 2, 3).
+    """Prior P(z_n | past, text) and posterior Q(z_n | past and step n, text), both read from LTA's output o.
+
+        Q = N(mean(o), exp(log_variance(o)))                   posterior_head, (2)
+        P = sum_m weight_m(o) N(mean_m(o), variance_m(o))      prior_head, (3), then bent by `flow` if there is one
 
     The posterior of step n is read where step n is the newest input, one position after the prior.
+
+    Reference: Xu et al. 2025, Eq. (2), (3). Deviations: both are two-layer networks instead of linear maps
+    (`has_latent_network`), the prior is a mixture or a flow instead of one Gaussian (`prior`), and log-variances are
+    clamped to `LOG_VARIANCE_LIMITS`.
     """
 
     def __init__(self, config: CTEGConfig) -> None:
