@@ -250,7 +250,7 @@ def main(
         torch.set_num_threads(threads)
     unknown = set(only or ()) - VARIANTS.keys()
     if unknown:
-        raise InputError(f"There is no variant {sorted(unknown)[0]!r}; known ones are {', '.join(VARIANTS)}.")
+        raise InputError(f"There is no variant {min(unknown)!r}; known ones are {', '.join(VARIANTS)}.")
     splits = [load_performances(performances, split) for split in ("train", "dev")]
     train, dev = ((data, cached_text_states(data.texts, encoder, performances)) for data in splits)
     judge = Judge.choose(*dev, classifier, per_group, seed)
