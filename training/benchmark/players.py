@@ -3,7 +3,7 @@
 | way | what it is |
 |---|---|
 | `player` | the page of this app, with a generator that hands out the clips at once |
-| `plotly` | `gr.Plot` of one `Mesh3d` per face, every frame of the vertices in the figure |
+| `plotly` | `gr.Plot` of one `Mesh3d` per face; Gradio leaves out a figure's frames, so that a script adds them |
 | `Model3D` | one `gr.Model3D` per face, each with its `.glb` |
 
 A face counts as drawn when WebGL is asked for a mesh of its size, whoever asks: the same few lines count for all three.
@@ -11,7 +11,8 @@ A face counts as drawn when WebGL is asked for a mesh of its size, whoever asks:
 
 from __future__ import annotations
 
-import math
+import json
+import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 import cteg
 from cteg.clip import Clip
+from cteg.errors import InputError
 from cteg.face.rig import HEADS_DIR, Rig
 from cteg.settings import Settings
 from cteg.study.store import Store
@@ -44,10 +47,10 @@ COUNT_DRAWS = """
   const next = () => { tick += 1; requestAnimationFrame(next); };
   requestAnimationFrame(next);
   const note = (context) => {
-    const seen = contexts.get(context) ?? { meshes: 0, ticks: 0, last: -1 };
+    const seen = contexts.get(context) ?? { meshes: 0, tick: -1, times: [] };
     contexts.set(context, seen);
     seen.meshes += 1;
-    if (seen.last !== tick) { seen.ticks += 1; seen.last = tick; }
+    if (seen.tick !== tick) { seen.times.push(performance.now()); seen.tick = tick; }
   };
   for (const kind of [WebGLRenderingContext, WebGL2RenderingContext]) {
     for (const [name, place] of [['drawElements', 1], ['drawArrays', 2]]) {
@@ -60,7 +63,7 @@ COUNT_DRAWS = """
   }
   window.countDraws = {
     shows: (number, meshes) => [...contexts.values()].filter((seen) => seen.meshes >= meshes).length >= number,
-    ticks: () => [...contexts.values()].reduce((sum, seen) => sum + seen.ticks, 0),
+    times: () => [...contexts.values()].map((seen) => seen.times),
     clear: () => contexts.clear(),
   };
 })();
@@ -80,30 +83,49 @@ PRESS = """
 """
 """Milliseconds from a press of a button until every context has drawn its faces."""
 
-PACE = """
-([wanted, limit]) => new Promise((resolve) => {
-  const before = window.countDraws.ticks(), began = performance.now();
+FOLLOW = """
+([contexts, wanted, limit]) => new Promise((resolve) => {
+  const began = performance.now();
   const look = () => {
-    const drawn = window.countDraws.ticks() - before, seconds = (performance.now() - began) / 1000;
-    if (drawn >= wanted || seconds > limit) resolve(drawn / seconds);
-    else setTimeout(look, 20);
+    const times = window.countDraws.times();
+    const isEnough = times.filter((some) => some.length > wanted).length >= contexts;
+    if (isEnough || performance.now() - began > 1000 * limit) resolve(times);
+    else setTimeout(look, 50);
   };
   look();
 })
 """
-"""Frames a second of all contexts together, over a wanted number of frames or until a limit in seconds."""
+"""When each context drew a frame, in milliseconds: more than a wanted number each, unless a limit in seconds is up."""
+
+LIMIT = 60
+"""Seconds that the faces are followed at most."""
+
+FEWEST = 4
+"""Frames that a context draws at least if it is to count as playing."""
+
+TIMING = {"frame": {"duration": 40, "redraw": True}, "transition": {"duration": 0}, "mode": "immediate"}
+ADD_FRAMES = f"""
+async (frames) => {{
+  while (window.firstFrame === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+  const plot = document.querySelector(".js-plotly-plot");
+  await Plotly.addFrames(plot, frames);
+  window.countDraws.clear();
+  Plotly.animate(plot, null, {json.dumps(TIMING)});
+  window.isPlaying = true;
+}}
+"""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How faces are shown: by which button, in how many WebGL contexts of how many meshes, and what starts them."""
+    """How faces are shown: by which button, in how many WebGL contexts of how many meshes, and when they move."""
 
     name: str
     serve: Callable[[Sequence[Clip], Rig, Path], Any]
     button: str
     contexts: int
     meshes: int
-    start: str = ""
+    moving: str = "true"
 
 
 class Shelf:
@@ -140,15 +162,22 @@ def serve_player(clips: Sequence[Clip], rig: Rig, folder: Path) -> gr.Blocks:
 
 
 def serve_plotly(clips: Sequence[Clip], rig: Rig, folder: Path) -> gr.Blocks:
-    """A page with a button that shows the clips as a figure."""
+    """A page with a button that shows the clips as a figure and plays it."""
+
+    def show() -> tuple[go.Figure, list[dict[str, Any]]]:
+        figure = plotly_figure(clips, rig)
+        frames, figure.frames = json.loads(figure.to_json())["frames"], []
+        return figure, frames
+
     with gr.Blocks(analytics_enabled=False) as blocks:
-        button, plot = gr.Button("Show", elem_id="show"), gr.Plot()
-        button.click(lambda: plotly_figure(clips, rig), None, plot, api_name=False)
+        button, plot, frames = gr.Button("Show", elem_id="show"), gr.Plot(), gr.JSON(visible=False)
+        shown = button.click(show, None, [plot, frames], api_name=False)
+        shown.success(None, frames, None, js=ADD_FRAMES, api_name=False)
     return _launch(blocks)
 
 
 def plotly_figure(clips: Sequence[Clip], rig: Rig) -> go.Figure:
-    """One scene per clip, and a button that plays them."""
+    """One scene per clip, with all its frames."""
     figure = make_subplots(1, len(clips), specs=[[{"type": "mesh3d"}] * len(clips)])
     posed = [rig.vertices(clip) for clip in clips]  # each (T, V, 3)
     i, j, k = rig.triangles.T
@@ -162,9 +191,7 @@ def plotly_figure(clips: Sequence[Clip], rig: Rig) -> go.Figure:
         )
         for frame in range(min(len(clip) for clip in clips))
     ]
-    timing = {"frame": {"duration": 40, "redraw": True}, "transition": {"duration": 0}, "mode": "immediate"}
-    play = {"label": "Play", "method": "animate", "args": [None, timing]}
-    return figure.update_layout(updatemenus=[{"type": "buttons", "buttons": [play]}])
+    return figure
 
 
 def serve_models(clips: Sequence[Clip], rig: Rig, folder: Path) -> gr.Blocks:
@@ -187,6 +214,9 @@ def _launch(blocks: gr.Blocks, **options: Any) -> gr.Blocks:
 def measure_players(chromium: Path, frames: int = 64, faces: int = 4) -> dict[str, float]:
     """Bytes, time to the first frame and frames a second of every way, and what the others take of the player's.
 
+    What comes after the press are the clips, and for the others the code of their viewer, which Gradio fetches with the
+    first of them; the player's code and head come with the page.
+
     Args:
         chromium: The browser.
         frames: Length of the clips.
@@ -194,7 +224,7 @@ def measure_players(chromium: Path, frames: int = 64, faces: int = 4) -> dict[st
     """
     ways = (
         Way("player", serve_player, "#cteg-generate", 1, faces),
-        Way("plotly", serve_plotly, "#show", faces, 1, ".updatemenu-button"),
+        Way("plotly", serve_plotly, "#show", faces, 1, "window.isPlaying"),
         Way("Model3D", serve_models, "#show", faces, 1),
     )
     rig, clips = cteg.load_rig(), [sample_clip(frames, seed) for seed in range(7, 7 + faces)]
@@ -206,10 +236,10 @@ def measure_players(chromium: Path, frames: int = 64, faces: int = 4) -> dict[st
     figures = {f"{way}: {name}": value for way, values in found.items() for name, value in values.items()}
     for name, values in found.items():
         if name != "player":
-            for key in ("bytes of the clips (MB)", "first frame (s)"):
+            for key in ("bytes after the press (MB)", "first frame (s)"):
                 figures[f"{name} takes times the player, {key}"] = values[key] / found["player"][key]
-            pace, its_pace = found["player"]["frames a second"], values["frames a second"]
-            figures[f"the player draws times as many frames as {name}"] = pace / its_pace if its_pace else math.inf
+            pace = found["player"]["frames a second"] / values["frames a second"]
+            figures[f"the player draws times as many frames as {name}"] = pace
     return figures
 
 
@@ -240,9 +270,10 @@ def count_bytes(page: Any) -> dict[str, int]:
 
 
 def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]:
-    """Open the page, press the button, and count; infinite or not a number where nothing was shown in time.
+    """Open the page, press the button, and follow that many frames: half a clip, because plotly stops at its end.
 
-    The pace is that of the next `frames` frames, half a clip: plotly stops at its end, and the player rests there.
+    Raises:
+        InputError: It showed nothing that moves, so that there is nothing to compare.
     """
     from playwright.sync_api import TimeoutError as TooLate
 
@@ -257,22 +288,36 @@ def watch_way(browser: Any, url: str, way: Way, frames: int) -> dict[str, float]
         page.fill("#cteg-samples input[type=number]", str(way.meshes))
         page.fill("#cteg-text textarea", "Hello.")
     page.wait_for_timeout(1000)
-    before, first, pace = sum(sizes.values()), math.inf, math.nan
+    before = sum(sizes.values())
     try:
         page.evaluate(f"window.pressed = ({PRESS})({[way.button, way.contexts, way.meshes]!r}); null")
         page.evaluate("window.pressed.then((time) => { window.firstFrame = time; }); null")
         page.wait_for_function("window.firstFrame !== undefined")
-        first = page.evaluate("window.firstFrame") / 1000
-        if way.start:
-            page.locator(way.start).first.click()
-        pace = page.evaluate(PACE, [frames * way.contexts, PATIENCE / 2]) / way.contexts
-    except TooLate:
-        pass
+        page.wait_for_function(way.moving)
+    except TooLate as error:
+        raise InputError(f"{way.name} showed nothing within {PATIENCE} s.") from error
+    first = page.evaluate("window.firstFrame") / 1000
+    times = page.evaluate(FOLLOW, [way.contexts, frames, LIMIT])
     sent = sum(sizes.values()) - before
     page.close()
     return {
         "bytes of the page (MB)": before / 1e6,
-        "bytes of the clips (MB)": sent / 1e6,
+        "bytes after the press (MB)": sent / 1e6,
         "first frame (s)": first,
-        "frames a second": pace,
+        "frames a second": pace(times, way),
     }
+
+
+def pace(times: Sequence[Sequence[float]], way: Way) -> float:
+    """Frames a second of a context, on average over them, by the median time from one to the next: the player rests.
+
+    Args:
+        times: When each context drew a frame, in milliseconds.
+        way: What drew them.
+
+    Raises:
+        InputError: A context drew next to nothing.
+    """
+    if len(times) < way.contexts or min(map(len, times)) < FEWEST:
+        raise InputError(f"{way.name} drew {[len(some) for some in times]} frames: too few to time.")
+    return statistics.mean(1000 / statistics.median(np.diff(some).tolist()) for some in times)
