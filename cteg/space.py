@@ -154,8 +154,8 @@ def _plain_refusals(repository: str) -> Iterator[None]:
 def _weights(folder: Path) -> list[Path]:
     """Return the weights that the manifest names, with the manifests and model cards beside them."""
     try:
-        digests: dict[str, str] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sha256"]
-    except (ValueError, KeyError) as error:
+        digests = dict[str, str](json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
         raise WeightsError("The file weights/manifest.json is damaged.") from error
     for name, digest in digests.items():
         path = folder / name

@@ -154,9 +154,10 @@ def test_a_listener_comes_back_from_its_files(tmp_path):
     back = load_lm_listener(tmp_path)
     assert back.config == CONFIG
     torch.testing.assert_close(back.motion.codebook, system.motion.codebook, atol=1e-2, rtol=1e-2)
-    (tmp_path / "config.json").write_text('{"codes": 3, "nonsense": 1}')
-    with pytest.raises(WeightsError, match=r"config\.json of the LM-Listener"):
-        load_lm_listener(tmp_path)
+    for wrong in ('{"codes": 3, "nonsense": 1}', '{"codes": "many"}', '{"code_size": -6}', "[", "3"):
+        (tmp_path / "config.json").write_text(wrong)
+        with pytest.raises(WeightsError, match=r"config\.json of the LM-Listener"):
+            load_lm_listener(tmp_path)
 
 
 def test_codes_move_to_what_chooses_them_and_idle_ones_restart():

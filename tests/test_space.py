@@ -129,9 +129,10 @@ def test_damaged_weights_stay_at_home(source):
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=r"weights/cteg-open/model\.safetensors is missing or not the one"):
         plan_space("0")
-    (source / "weights/manifest.json").write_text("{")
-    with pytest.raises(WeightsError, match="damaged"):
-        plan_space("0")
+    for content in ("{", "[]", "{}", '{"sha256": 3}'):
+        (source / "weights/manifest.json").write_text(content)
+        with pytest.raises(WeightsError, match="damaged"):
+            plan_space("0")
 
 
 def test_an_installed_package_without_its_source_says_so(tmp_path):

@@ -185,9 +185,9 @@ def load_lm_listener(folder: Path) -> LMListener:
     try:
         values: dict[str, Any] = json.loads((folder / "config.json").read_text())
         config = LMListenerConfig(**values)
-    except (OSError, ValueError, TypeError) as error:
+        motion, language = MotionCodes(config), CodeModel(config)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last for a size that no tensor has
         raise WeightsError(f"The file config.json of the LM-Listener in {folder} is missing or damaged.") from error
-    motion, language = MotionCodes(config), CodeModel(config)
     load_module(folder / "motion.safetensors", motion)
     load_module(folder / "language.safetensors", language)
     return LMListener(motion, language)

@@ -29,7 +29,7 @@ from cteg import layout
 from cteg.clip import Clip
 from cteg.errors import InputError
 from cteg.face.gltf import ARRAY_BUFFER, ELEMENT_BUFFER, Binary
-from cteg.face.render import to_linear
+from cteg.face.render import DARKEST, HIGHLIGHT, to_linear
 from cteg.face.rig import Rig, check_space, rotation_matrices, vertex_normals
 
 # Dimensions: T frames, V vertices, K = 50 + C morph targets, J joints.
@@ -131,7 +131,7 @@ def _provenance(clip: Clip, rig: Rig) -> dict[str, Any]:
 
 def _surface(rig: Rig, binary: Binary) -> dict[str, Any]:
     """Store the neutral mesh and its binding to the joints; return the primitive without targets."""
-    base = to_linear(rig.color) * (0.35 + 0.65 * rig.occlusion[:, None] / 255)  # as the renderer darkens direct light
+    base = to_linear(rig.color) * (DARKEST + (1 - DARKEST) * rig.occlusion[:, None] / 255)
     color = np.concatenate([base, np.ones((rig.vertex_count, 1))], axis=1)
     ramp = np.stack([(rig.gloss + 0.5) / 256, np.full(rig.vertex_count, 0.5)], axis=1)
     attributes = {
@@ -201,7 +201,7 @@ def _material() -> dict[str, Any]:
 def _roughness_picture() -> bytes:
     """Return a PNG of 256 x 1 pixels: green is the roughness that matches the highlight of each gloss."""
     gloss = np.arange(256) / 255
-    exponent = 14 + 260 * gloss**2  # of the software renderer
+    exponent = HIGHLIGHT[0] + HIGHLIGHT[1] * gloss**2
     roughness = (2 / (exponent + 2)) ** 0.25  # roughness squared is alpha, alpha squared is 2 / (exponent + 2)
     pixels = np.zeros((1, 256, 3), dtype=np.uint8)
     pixels[0, :, 1] = np.round(255 * roughness)

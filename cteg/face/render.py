@@ -46,6 +46,12 @@ GROUND_COLOR = np.array([0.20, 0.16, 0.14])
 SKIN_WRAP = np.array([0.24, 0.15, 0.11])
 """How far the key light reaches round the edge of the shadow per channel: a cheap stand-in for light inside skin."""
 
+DARKEST = 0.35
+"""Share of direct light that the deepest occlusion leaves."""
+
+HIGHLIGHT = (14.0, 260.0)
+"""Exponent of the highlight: of skin, and what full gloss adds."""
+
 NECK_FADE = 0.11
 """Share of the head's height over which its lower end dissolves."""
 
@@ -290,10 +296,11 @@ def _light_of(weight, corners, vertices, normals, material, lamps, eye, light):
     shine = max(0.0, (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz))
     specular = 0.0
     if shine > 0.5:  # below, the power is under 1e-4
-        specular = gloss * (0.25 + 1.9 * gloss) * shine ** (14.0 + 260.0 * gloss * gloss) * math.sqrt(occlusion)
+        exponent = HIGHLIGHT[0] + HIGHLIGHT[1] * gloss * gloss
+        specular = gloss * (0.25 + 1.9 * gloss) * shine**exponent * math.sqrt(occlusion)
     away_squared = away * away
     edge = rim * away_squared * occlusion * (0.25 + 0.75 * away_squared * away_squared)
-    sky, shadow = 0.5 + 0.5 * ny, 0.35 + 0.65 * occlusion
+    sky, shadow = 0.5 + 0.5 * ny, DARKEST + (1.0 - DARKEST) * occlusion
     for channel in range(3):
         base = light[channel]
         wrap = SKIN_WRAP[channel] * (1.0 - gloss)
