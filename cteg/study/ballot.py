@@ -50,10 +50,10 @@ class Trial(Shown):
     Attributes:
         token: Unguessable name of the page.
         sitting: Id of the sitting.
-        created: When it was planned,
-        shown: first shown,
-        deadline: can no longer be answered, and
-        claimed: was answered; ISO 8601 in UTC, None before.
+        created: When it was planned; all times are ISO 8601 in UTC.
+        shown: When it was first shown, None before.
+        deadline: When it can no longer be answered, None before it is shown.
+        claimed: When it was answered, None before.
     """
 
     token: str

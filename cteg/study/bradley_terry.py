@@ -58,9 +58,9 @@ class Ranking:
         strengths: Natural logarithm of each strength, mean 0 over conditions: a difference d wins with probability
             1 / (1 + exp(-d)).
         ranks: For each the best and the worst rank that the intervals leave open; None without intervals.
-        raters: How many gave the answers,
-        votes: answers, and
-        ties: ties among them.
+        raters: How many people gave the answers.
+        votes: How many answers there are.
+        ties: How many of the answers are ties.
         reason: Why there is no ranking or no interval; empty where nothing is missing.
     """
 

@@ -139,7 +139,7 @@ def snapshot(out: Annotated[Path, typer.Argument(help="new file")]) -> None:
 def prove(
     raters: Annotated[list[int] | None, typer.Option(help="raters of each study; several sizes")] = None,
     studies: Annotated[int, typer.Option(help="simulated studies of each size")] = 40,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="of raters and their answers")] = 0,
 ) -> None:
     """Simulate whole studies with planted preferences and say how often what they report is true."""
     from cteg.study.proof import prove as lines
@@ -156,7 +156,7 @@ def power(
     spread: Annotated[float, typer.Option(help="standard deviation between raters")] = 0.5,
     careless: Annotated[float, typer.Option(help="share of careless raters")] = 0.1,
     studies: Annotated[int, typer.Option(help="simulated studies of each size")] = 100,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="of raters and their answers")] = 0,
 ) -> None:
     """Say by simulation how often a study of some size finds a difference."""
     from cteg.study.power import table

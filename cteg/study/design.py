@@ -37,6 +37,7 @@ SETS = 2
 SET_SIZE = 3
 SINGLES = 5
 SHARED = 3
+"""Raters who judge one single clip before the next one is begun."""
 
 Pair = tuple[str, str]
 """Two conditions in alphabetical order."""

@@ -33,8 +33,10 @@ REPORTED = ("play", "ended", "seek", "hidden", "visible", TROUBLE)
 """Events that a browser may report."""
 
 MOST_EVENTS = 50
-"""Events in one report, and MOST_PER_PAGE on one page: enough for anyone, too little to fill a disk."""
+"""Events in one report."""
+
 MOST_PER_PAGE = 2000
+"""Events on one page: enough for anyone, too little to fill a disk."""
 
 WATCHED = 0.9
 """Share of a clip's length that must lie between its start and its end: clocks and players round."""
@@ -63,8 +65,8 @@ class Page:
 
     Attributes:
         step: `consent`, `practice`, `pair`, `set`, `single` or `thanks`; checks and repeats are shown as pairs.
-        done: Pages that are answered, and
-        total: pages in all.
+        done: Pages of the sitting that are answered.
+        total: Pages of the sitting in all.
         token: Key of the page; empty for consent and thanks.
         sentence: The sentence, or the text of consent or thanks.
         instruction: What else the rater is told; empty for most pages. For consent: whom to ask.

@@ -44,9 +44,9 @@ def bar(measured: Measured, low: float, high: float, zero: float) -> str:
 
     Args:
         measured: The figure; drawn empty without one.
-        low: Value at the left end,
-        high: at the right end, and
-        zero: where the line across is.
+        low: Value at the left end.
+        high: Value at the right end.
+        zero: Value at which the line across is drawn.
     """
 
     def place(value: float) -> float:
@@ -62,7 +62,7 @@ def bar(measured: Measured, low: float, high: float, zero: float) -> str:
 
 
 def span(some: Sequence[Measured]) -> tuple[float, float]:
-    """Return the least and the largest of figures and ends of intervals, 0 among them."""
+    """Return ends of an axis that hold all figures with their intervals, and -0.5...0.5 in any case."""
     ends = [end for m in some for end in (m.low, m.value, m.high) if end is not None]
     return min([-0.5, *ends]), max([0.5, *ends])
 
@@ -72,8 +72,8 @@ def heat_map(cells: Sequence[Cell], low: float, high: float, shown: Callable[[fl
 
     Args:
         cells: All cells, row by row.
-        low: Value of the strongest orange, and
-        high: of the strongest blue.
+        low: Value of the strongest orange.
+        high: Value of the strongest blue.
         shown: Writes a value.
         name: What the table shows, for those who do not see it.
     """

@@ -42,6 +42,7 @@ FIRST_WAIT, LONGEST_WAIT = 15.0, 1800.0
 TIMEOUT = 30.0
 """Seconds without an answer after which a request has failed."""
 
+UNREADABLE = "The ratings cannot be read at the moment."
 SHARDS, RECORDS = models.study_shards, models.study_shard_records
 SOURCES = {
     "vote": models.study_votes,
@@ -106,7 +107,7 @@ class HubSync:
     def status(self) -> dict[str, Any]:
         """Return `pending` rows, the age of the oldest as `lag_seconds`, `failures` in a row and the last `problem`."""
         oldest, pending = None, 0
-        with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
+        with self._store.database.begin(UNREADABLE) as connection:
             for kind, table in SOURCES.items():
                 count, first = connection.execute(
                     sa.select(sa.func.count(), sa.func.min(table.c.created)).where(_unsent(kind, table))
@@ -140,7 +141,7 @@ class HubSync:
     def _next_shard(self) -> str | None:
         """Return the oldest shard that is not sent, or a new one with rows that are in none; None without rows."""
         try:
-            with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
+            with self._store.database.begin(UNREADABLE) as connection:
                 waiting = sa.select(SHARDS.c.id).where(SHARDS.c.uploaded.is_(None)).order_by(SHARDS.c.created)
                 found = connection.execute(waiting.limit(1)).scalar()
                 if found is not None:
@@ -161,7 +162,7 @@ class HubSync:
 
     def _lines(self, shard: str) -> list[str]:
         """Return the rows of a shard that still exist, as lines of JSON in a fixed order."""
-        with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
+        with self._store.database.begin(UNREADABLE) as connection:
             query = sa.select(RECORDS.c.kind, RECORDS.c.record).where(RECORDS.c.shard == shard)
             wanted = {(row.kind, row.record) for row in connection.execute(query)}
             withdrawn = list(connection.execute(sa.select(models.study_withdrawals)).mappings())
@@ -173,19 +174,19 @@ class HubSync:
         return [json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in sorted(mine, key=_order)]
 
     def _was_tried(self, shard: str) -> bool:
-        with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
+        with self._store.database.begin(UNREADABLE) as connection:
             return bool(connection.execute(sa.select(SHARDS.c.attempts).where(SHARDS.c.id == shard)).scalar())
 
     def _note_attempt(self, shard: str) -> None:
         """Note that the shard may be outside from now on."""
-        with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
+        with self._store.database.begin(UNREADABLE) as connection:
             tried = {"attempts": SHARDS.c.attempts + 1}
             connection.execute(SHARDS.update().where(SHARDS.c.id == shard).values(**tried))
             if connection.execute(sa.select(SHARDS.c.attempts).where(SHARDS.c.id == shard)).scalar() == 1:
                 self._seal(connection, shard)
 
     def _mark(self, shard: str) -> None:
-        with self._store.database.begin("The ratings cannot be read at the moment.") as connection:
+        with self._store.database.begin(UNREADABLE) as connection:
             done = {"uploaded": self._store.database.now()}
             connection.execute(SHARDS.update().where(SHARDS.c.id == shard).values(**done))
             self._seal(connection, shard)
@@ -226,9 +227,7 @@ class HubSync:
             raise StudyError(f"The Hub answered {status} ({_MEANING.get(status, 'an error of its own')}).") from error
         except HFValidationError as error:
             raise StudyError("CTEG_RATINGS_REPO is no name of a dataset; it has the form owner/name.") from error
-        except (
-            Exception
-        ) as error:  # no network, no name, a timeout, an answer that is none: the client raises many kinds
+        except Exception as error:  # no network, no name, no answer in time, or none of the Hub's: of many kinds
             raise StudyError(f"The Hub could not be reached ({type(error).__name__}).") from error
 
 

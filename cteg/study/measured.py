@@ -23,7 +23,7 @@ class Measured:
         value: The figure; None where it cannot be computed.
         low: Lower end of its 95 % interval, None without one.
         high: Upper end.
-        n: What it rests on: votes, or whatever `unit` says.
+        n: How many it rests on: answers, raters or clips, as whoever computes it says.
         p: Probability of something as extreme under the null hypothesis, None where nothing is tested.
         reason: Why there is no figure or no interval; empty where nothing is missing.
     """
@@ -83,8 +83,8 @@ def share(successes: int, n: int, nothing: str, against: float | None = None) ->
     """Return a share with its exact interval (Clopper and Pearson 1934).
 
     Args:
-        successes: How many, of
-        n: all.
+        successes: How many of them count.
+        n: How many there are.
         nothing: The reason to give where n is 0.
         against: Null hypothesis of an exact two-sided binomial test; None for no test.
     """

@@ -237,8 +237,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
     4: ("ALTER TABLE clips ADD COLUMN guidance FLOAT NOT NULL DEFAULT 0",),
     5: (),  # choices
 }
-"""Statements that bring a database of the version before to the version that is their key; new tables are made before.
-"""
+"""For each version the statements that bring a database of the one before it there; new tables exist by then."""
 
 
 def pseudonym(rater: str) -> str:

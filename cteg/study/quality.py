@@ -3,8 +3,8 @@
 A rater is left out of the statistics, never out of the data, if
 
 - both checks failed (a check that could not run is unknown and counts for nobody's disadvantage),
-- answers to repeats agree in fewer than half of the cases *and* the median page took less time than its clips, or
-- more than 95 % of at least 15 comparisons say the same side,
+- answers to repeats agree in fewer than half of the cases *and* the median comparison took less time than its clips, or
+- more than 95 % of the answers to at least 15 comparisons say the same side,
 
 or if a person flagged the rater, with a reason. Results are given with and without them.
 """
@@ -44,11 +44,11 @@ class RaterRecord:
         votes: Votes of the rater, those for practice included.
         is_finished: Whether the sitting was answered to its last page (of those that the protocol has).
         checks: States of the checks.
-        repeats: Answers to repeated questions that agree, and
-        repeated: those that were asked twice.
-        left: Answers to comparisons that say left,
-        right: right, and
-        compared: all of them.
+        repeats: Answers to repeated questions that agree with the first ones.
+        repeated: All answers to repeated questions.
+        left: Answers to comparisons that say left.
+        right: Answers to comparisons that say right.
+        compared: All answers to comparisons, two for each.
         median_ratio: Median over comparisons of time on the page divided by the length of its clips; None without any.
         reasons: Why the rater is left out; empty for most.
     """

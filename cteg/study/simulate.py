@@ -1,9 +1,8 @@
 """Simulated raters with planted preferences: they prove that the study recovers what is there, and how many it takes.
 
 A rater answers a comparison by the difference of the planted strengths of the two conditions, plus what only this rater
-thinks of each of them, plus a bias to the left; close calls are ties. A careless rater answers by lot, as fast as the
-server allows.
-On the 5-point scale a rater rounds strength, own taste and noise.
+thinks of each of them, plus a bias to the left; close calls are ties. On the 5-point scale a rater rounds strength, own
+taste and noise. A careless rater answers by lot, as fast as the server allows.
 """
 
 from __future__ import annotations

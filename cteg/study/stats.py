@@ -53,8 +53,8 @@ class Contrast:
     """Two conditions on the 5-point scale.
 
     Attributes:
-        first: Name of one condition,
-        second: of the other.
+        first: Name of one condition.
+        second: Name of the other condition.
         difference: Mean over raters of the difference of their means (first - second), with the corrected p value.
     """
 
@@ -85,8 +85,8 @@ class Results:
     """The results of one set of votes.
 
     Attributes:
-        raters: Raters, and
-        votes: votes that count: real pairs, sets and single clips.
+        raters: How many people voted.
+        votes: How many votes count: real pairs, sets and single clips.
         by_kind: Votes by kind.
         trouble: Votes left out because clips could not be played.
         rankings: For each question of comparisons its ranking.
