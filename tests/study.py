@@ -1,4 +1,4 @@
-"""A small study without clips, and the parts of one with clips, that the tests of the study share."""
+"""A small study without clips, and a PostgreSQL server of our own, that the tests of the study share."""
 
 import os
 import shutil

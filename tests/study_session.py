@@ -1,8 +1,9 @@
-"""A study with a clock of its own and a rater that always gives the first answer."""
+"""A study with a clock of its own, a rater that always gives the first answer, and a simulated one."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -10,13 +11,28 @@ from cteg.settings import Settings
 from cteg.study import models, wording
 from cteg.study.ballot import Ballot, read_votes
 from cteg.study.design import Exposure
-from cteg.study.engine import Engine
-from cteg.study.simulate import Clock
+from cteg.study.engine import Engine, Page
+from cteg.study.simulate import Rater
 from cteg.study.store import Store
 from tests.study import study_without_clips
 
 START = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 RATER = "a" * 32
+
+
+class Clock:
+    """A clock that is put forward by hand."""
+
+    def __init__(self, start: datetime) -> None:
+        self.moment = start
+
+    def __call__(self) -> datetime:
+        """Return the present time."""
+        return self.moment
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.moment += timedelta(seconds=seconds)
 
 
 class Study:
@@ -74,3 +90,30 @@ class Study:
         while kinds[page.token] != kind:
             page = self.engine.next(rater, self.answer(page, rater).token)
         return page
+
+
+def visit(engine: Engine, rater: Rater, clock: Clock, truth: Mapping[str, tuple]) -> Page:
+    """Let a rater go through a sitting as a browser would, and return the last page.
+
+    Args:
+        engine: The study.
+        rater: Who answers.
+        clock: The store's clock.
+        truth: For every token the conditions and the expected answer: what a rater would see, and a page does not say.
+    """
+    page = engine.page(rater.id)
+    if page.step == "consent":
+        page = engine.consent(rater.id, wording.CONSENT_VERSION, "desktop")
+    while page.step != "thanks":
+        clips = [clip for side in page.sides for clip in side]
+        left, right, expected, longest = truth[page.token]
+        time = rater.seconds(longest)
+        engine.report(rater.id, page.token, [{"kind": "play", "clip": clip} for clip in clips])
+        clock.advance(min(time, longest))
+        page = engine.report(rater.id, page.token, [{"kind": "ended", "clip": clip} for clip in clips])
+        clock.advance(max(0.0, time - longest))
+        while not page.complete:
+            question = next(q.name for q in page.questions if q.answer is None)
+            page = engine.answer(rater.id, page.token, question, rater.answer(question, left, right, expected))
+        page = engine.next(rater.id, page.token)
+    return page

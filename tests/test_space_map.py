@@ -222,7 +222,7 @@ def test_an_upper_lip_never_corresponds_to_a_lower_one(flame_head, head):
     assert np.abs(jaw - source.jaw).max() < 0.2
 
 
-def test_the_command_writes_a_map(flame_head, head, tmp_path, monkeypatch):
+def test_the_command_writes_a_map(flame_head, tmp_path):
     runner = CliRunner()
     source, out = flame_head.save(tmp_path / "mine.safetensors"), tmp_path / "maps" / "map.safetensors"
     result = runner.invoke(fit_flame_map.app, [str(source), str(out)])

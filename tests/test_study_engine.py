@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from cteg.errors import InputError, StudyError
 from cteg.study import ballot as ballots
 from cteg.study import models, wording
-from cteg.study.ballot import Ballot, Event
+from cteg.study.ballot import Event
 from cteg.study.database import timestamp
-from cteg.study.engine import MOST_PER_PAGE, visible_seconds
+from cteg.study.engine import visible_seconds
 from cteg.study.models import pseudonym
-from cteg.study.simulate import Population, make_raters, visit
+from cteg.study.simulate import Population, make_raters
 from tests.study import CONDITIONS
-from tests.study_session import RATER, START, Study
+from tests.study_session import RATER, START, Study, visit
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_whole_sitting_is_stored_vote_by_vote(study):
     population = Population(dict.fromkeys((c.name for c in CONDITIONS), 0.0))
     (rater,) = make_raters(population, 1, seed=3)
     study.begin(rater.id)
-    page = visit(study.engine, study.stimuli, rater, study.clock, study.truth())
+    page = visit(study.engine, rater, study.clock, study.truth())
     assert (page.step, page.done, page.total) == ("thanks", 29, 29)
     votes = study.votes()
     assert [vote.place for vote in votes] == list(range(29))
@@ -124,7 +124,7 @@ def test_an_answer_may_change_until_next_and_every_change_is_kept(study):
     following = study.engine.next(RATER, page.token)
     (vote,) = study.votes()
     assert (vote.fit, vote.natural) == ("right", "cannot_tell")
-    trial = next(Ballot.find(study.ballot, RATER, t.token)[0] for t in study.trials() if t.token == page.token)
+    trial, _ = study.ballot.find(RATER, page.token)
     changes = [event.data["value"] for event in study.ballot.events(trial) if event.kind == "answer"]
     assert changes == ["left", "equal", "right", "cannot_tell"]
     with pytest.raises(StudyError, match="over"):
@@ -209,7 +209,6 @@ def test_answers_and_events_that_do_not_exist_are_refused(study):
 
 def test_events_of_a_page_are_bounded(study, monkeypatch):
     monkeypatch.setattr("cteg.study.engine.MOST_PER_PAGE", 60)
-    assert MOST_PER_PAGE == 2000
     page = study.begin()
     study.engine.report(RATER, page.token, [{"kind": "seek", "clip": 0}] * 50)
     with pytest.raises(InputError, match="Too much"):
@@ -263,7 +262,7 @@ def test_consent_sent_many_times_at_once_opens_one_sitting(study):
     assert len(study.trials()) == 29
 
 
-def test_a_second_sitting_or_attempt_that_lost_the_race_is_not_stored(study, monkeypatch):
+def test_a_second_sitting_or_attempt_that_lost_the_race_is_not_stored(study):
     page = study.answer(study.begin())
     sitting = study.ballot.sitting(RATER)
     assert study.ballot.open(RATER, "c", "desktop", lambda _: []) == sitting

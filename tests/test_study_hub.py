@@ -14,9 +14,9 @@ from cteg.settings import Settings
 from cteg.study import hub as hubs
 from cteg.study.hub import HubSync
 from cteg.study.models import pseudonym
-from cteg.study.simulate import Clock
 from cteg.study.store import Store
 from tests.hub import FakeHub
+from tests.study_session import Clock
 from tests.test_store import clip
 
 TOKEN = "hf_secret_token"

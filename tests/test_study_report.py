@@ -163,7 +163,7 @@ def test_a_bar_lies_where_its_figure_is():
     assert figures.span([Measured(2.0, 1.0, 3.0), missing("x")]) == (-0.5, 3.0)
 
 
-def test_names_are_written_as_text(study, found):
+def test_names_are_written_as_text():
     assert "<b>" not in words(figures.table(["<b>"], [["<b>", 1]]))
     assert "&lt;b&gt;" in figures.table(["<b>"], [["<b>", 1]])
 

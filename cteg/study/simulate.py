@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from cteg.study.bradley_terry import newton
 from cteg.study.design import Exposure, Planned, plan
-from cteg.study.engine import Engine, Page
 from cteg.study.models import Vote, pseudonym
 from cteg.study.stimuli import Condition, Sentence, Stimulus, StimulusSet, opaque_id, read_sentences
 from cteg.study.wording import ASKED, CONSENT_VERSION, NATURAL, SCORE, VARIETY
@@ -135,9 +133,6 @@ def make_study(conditions: Sequence[Condition], seed: int = 0, frames: int = 75)
     return StimulusSet(f"simulated-{seed}", seed, tuple(sentences), tuple(conditions), stimuli)
 
 
-# -- the short way: plans and votes in memory --------------------------------------------------------------------------
-
-
 def simulate_votes(stimuli: StimulusSet, raters: Sequence[Rater]) -> list[Vote]:
     """Let raters go through whole sittings, one after the other, without a database."""
     exposure, votes = Exposure(), []
@@ -172,49 +167,3 @@ def _vote(stimuli: StimulusSet, rater: Rater, place: int, page: Planned) -> Vote
         app_version="simulated",
         created=f"2030-01-01T00:00:{place:02d}.000Z",
     )
-
-
-# -- the long way: through the engine ----------------------------------------------------------------------------------
-
-
-class Clock:
-    """A clock that is put forward by hand."""
-
-    def __init__(self, start: datetime) -> None:
-        self.moment = start
-
-    def __call__(self) -> datetime:
-        """Return the present time."""
-        return self.moment
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.moment += timedelta(seconds=seconds)
-
-
-def visit(engine: Engine, stimuli: StimulusSet, rater: Rater, clock: Clock, truth: Mapping[str, tuple]) -> Page:
-    """Let a rater go through a sitting as a browser would, and return the last page.
-
-    Args:
-        engine: The study.
-        stimuli: What it shows.
-        rater: Who answers.
-        clock: The store's clock.
-        truth: For every token the conditions and the expected answer: what a rater would see, and a page does not say.
-    """
-    page = engine.page(rater.id)
-    if page.step == "consent":
-        page = engine.consent(rater.id, CONSENT_VERSION, "desktop")
-    while page.step != "thanks":
-        clips = [clip for side in page.sides for clip in side]
-        left, right, expected, longest = truth[page.token]
-        time = rater.seconds(longest)
-        engine.report(rater.id, page.token, [{"kind": "play", "clip": clip} for clip in clips])
-        clock.advance(min(time, longest))
-        page = engine.report(rater.id, page.token, [{"kind": "ended", "clip": clip} for clip in clips])
-        clock.advance(max(0.0, time - longest))
-        while not page.complete:
-            question = next(q.name for q in page.questions if q.answer is None)
-            page = engine.answer(rater.id, page.token, question, rater.answer(question, left, right, expected))
-        page = engine.next(rater.id, page.token)
-    return page
