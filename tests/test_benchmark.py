@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +131,18 @@ def test_the_start_is_timed_and_the_memory_followed(monkeypatch):
     assert all_good(figures)
     assert Still.made == [4] + [8] * 10
     assert figures["memory after ten more with 8 samples (MB)"] == 111
+
+
+def test_an_app_that_does_not_come_up_is_stopped(monkeypatch, tmp_path):
+    def fail(*_):
+        raise InputError("The app did not come up in time.")
+
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(app.subprocess, "Popen", lambda *_, **__: sleeper)
+    monkeypatch.setattr(app.App, "wait_for", fail)
+    with pytest.raises(InputError, match="did not come up"), app.running_app(str(tmp_path)):
+        pass
+    assert sleeper.poll() is not None
 
 
 # -- other players -----------------------------------------------------------------------------------------------------

@@ -121,6 +121,11 @@ class AppProcess:
         """Resident memory in MB."""
         return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
+    def processor_seconds(self) -> float:
+        """Processor time that the app has taken so far, which other work on the machine changes little."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
     def open_files(self) -> int:
         return psutil.Process(self.process.pid).num_fds()
 
