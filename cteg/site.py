@@ -133,7 +133,7 @@ def write_site(
         SpaceError: A head cannot perform the clips.
     """
     sentences, heads = list(sentences), list(dict.fromkeys(heads))
-    _check_folder(out)
+    _open_folder(out)  # before minutes are spent on what could not be written
     entries, runs = [], {}
     for number, sentence in enumerate(sentences, 1):
         run = _perform(generator, sentence.text, settings)
@@ -170,13 +170,18 @@ def _perform(generator: Streams, text: str, settings: Mapping[str, Any]) -> dict
     return {**value, "run": run, "parts": split_sentences(text), "notice": "", "partial": False}
 
 
-def _check_folder(out: Path) -> None:
+def _open_folder(out: Path) -> None:
+    """Make the folder of the page where it is missing; raise `InputError` if the page cannot stand there."""
     page = out / "index.html"
     if out.is_file():
         raise InputError(f"{out} is a file; the page needs a folder.")
     is_ours = page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")
     if out.is_dir() and any(out.iterdir()) and not is_ours:
         raise InputError(f"There is something else in {out}; the page needs a folder of its own.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot write to the folder {out}: {error.strerror}.") from error
 
 
 def _copy_player(out: Path) -> None:

@@ -98,6 +98,8 @@ def test_a_page_is_replaced_and_anything_else_is_left_alone(tmp_path):
         with pytest.raises(InputError):
             write_site(folder, FakeGenerator(), SENTENCES, head, SETTINGS)
     assert (other / "index.html").read_text() == "somebody's page"
+    with pytest.raises(InputError, match="Cannot write to the folder"):
+        write_site(other / "index.html" / "out", None, SENTENCES, head, SETTINGS)  # before anything is performed
 
 
 def test_sentences_come_from_a_file(tmp_path):
