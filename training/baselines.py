@@ -12,7 +12,6 @@ Letters: B batch, T frames, K frames per code, N codes, C width of a code, V num
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from training.common import (
     load_checkpoint,
     plain_errors,
     save_checkpoint,
+    settle,
 )
 from training.data import TextStates, cached_text_states, check_space, pad_clips
 from training.performance.perform import mirrored
@@ -294,19 +294,6 @@ def run(stage: Stage, config: BaselineConfig, out: Path, seed: int, save_every: 
     return done < stage.steps
 
 
-def settle(config: BaselineConfig, out: Path, seed: int) -> None:
-    """Write the run's `training.json`, or check that a run found there is the same.
-
-    Raises:
-        InputError: the folder holds a run with other settings.
-    """
-    described = json.loads(json.dumps({"config": dataclasses.asdict(config), "seed": seed}))
-    path = out / "training.json"
-    if path.is_file() and json.loads(path.read_text()) != described:
-        raise InputError(f"{out} holds a run with another configuration; choose another folder.")
-    path.write_text(json.dumps(described, indent=2) + "\n")
-
-
 @plain_errors
 def main(
     performances: Annotated[Path, typer.Option(help="folder written by training.synthesise")],
@@ -331,7 +318,7 @@ def main(
     read_from = {"text_size": states.states.shape[1], "text_encoder": sha256(encoder / "model.safetensors")}
     settings = CONFIGS[config]
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **read_from))
-    settle(settings, out, seed)
+    settle(out / "training.json", {"config": dataclasses.asdict(settings), "seed": seed})
     usable = min(limit, len(train)) if limit else len(train)
     torch.manual_seed(seed)
     motion = MotionStage(settings, train, usable)

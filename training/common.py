@@ -38,6 +38,25 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def settle(path: Path, settings: dict[str, Any], **noted: Any) -> None:
+    """Write the settings of a run as JSON, or check that the run found there has the same.
+
+    Args:
+        path: The file.
+        settings: What may not differ when a run goes on.
+        noted: Written beside it, and free to change.
+
+    Raises:
+        InputError: the folder holds a run with other settings.
+    """
+    settings = json.loads(json.dumps(settings))
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if {name: value for name, value in found.items() if name not in noted} != settings:
+            raise InputError(f"{path.parent} holds a run with another configuration; choose another folder.")
+    path.write_text(json.dumps(settings | noted, indent=2) + "\n", encoding="utf-8")
+
+
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint under a temporary name and move it into place, so that a kill leaves the old one whole.
 

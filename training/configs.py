@@ -1,16 +1,17 @@
 """Named training configurations; `training.train --config NAME`.
 
-| name  | model                                             | trained on     | time                     |
-|-------|---------------------------------------------------|----------------|--------------------------|
-| small | 1 context + 1 CVAD layer, H 256, 5 frames a step   | our corpus     | about an hour on 2 cores |
-| paper | the paper's: 1 CVAD layer, H 768, 1 frame a step   | our corpus     | a GPU is advised         |
-| emoava | the paper's, trained as in the paper             | EmoAva         | a GPU is advised         |
-| tiny  | for tests: runs in seconds, learns nothing useful  | any            | seconds                  |
+| name          | model                                             | trained on | time                     |
+|---------------|---------------------------------------------------|------------|--------------------------|
+| small         | 1 context + 1 CVAD layer, H 256, 5 frames a step  | our corpus | about an hour on 2 cores |
+| deterministic | `small` without latents, a baseline               | our corpus | about an hour on 2 cores |
+| paper         | the paper's: 1 CVAD layer, H 768, 1 frame a step  | our corpus | a GPU is advised         |
+| emoava        | the paper's, trained as in the paper              | EmoAva     | a GPU is advised         |
+| tiny          | for tests: runs in seconds, learns nothing useful | any        | seconds                  |
 
 `emoava` starts from the mean frame of the training set, ends with a zero frame, weighs the jaw 5 times and follows the
 Noam schedule for 100 epochs. Left from us are EwA that sees no future, AdamW with clipped gradients, bf16, the running
 average of the weights, and that a tenth of the texts is left out, without which Diversity could not be measured.
-`deterministic` is `small` without latents: a baseline that can write one clip per sentence only.
+`deterministic` can write one clip per sentence only.
 """
 
 from __future__ import annotations

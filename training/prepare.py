@@ -25,7 +25,8 @@ from typing import Annotated
 
 import typer
 
-from cteg.errors import CtegError, InputError
+from cteg.errors import InputError
+from training.common import plain_errors
 from training.performance.clean import clean, normalised
 from training.performance.hub import fetch
 from training.performance.labels import LABELS, SEVEN_OF
@@ -263,6 +264,7 @@ def replace(path: Path, content: str) -> None:
     part.replace(path)
 
 
+@plain_errors
 def main(
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     goemotions: Annotated[Path | None, typer.Option(help="GoEmotions folder: train.tsv, dev.tsv, test.tsv.")] = None,
@@ -271,16 +273,12 @@ def main(
     hub: Annotated[bool, typer.Option("--hub", help="Fetch both from the Hugging Face Hub first.")] = False,
 ) -> None:
     """Clean GoEmotions, XED and our own sentences, split them, write train.jsonl, dev.jsonl, test.jsonl, meta.json."""
-    try:
-        if hub:
-            goemotions, xed = fetch(out / "raw")
-        if goemotions is None or xed is None:
-            raise InputError("Give both --goemotions DIR and --xed DIR, or --hub.")
-        splits, meta = build(read_goemotions(goemotions), read_xed(xed), read_own(own))
-        write(splits, meta, out)
-    except CtegError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
+    if hub:
+        goemotions, xed = fetch(out / "raw")
+    if goemotions is None or xed is None:
+        raise InputError("Give both --goemotions DIR and --xed DIR, or --hub.")
+    splits, meta = build(read_goemotions(goemotions), read_xed(xed), read_own(own))
+    write(splits, meta, out)
     for split in SPLITS:
         typer.echo(f"{split}: {meta['counts'][split]['sentences']} sentences")
 

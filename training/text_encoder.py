@@ -2,7 +2,8 @@
 
 Starts from all-MiniLM-L6-v2 (Apache-2.0; a folder with `config.json`, `tokenizer.json`, `model.safetensors`). The
 label head reads the mean of the last hidden states; CTEG attends to those states, so what the head can read, CTEG can
-act out. Word embeddings stay as they are: 43,000 sentences are too few to move 30,000 words.
+act out. Word embeddings stay as they are: there are too few sentences to move 30,000 words. The encoder is
+written after every epoch.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cteg.checkpoint import save_text_encoder
 from cteg.errors import InputError
 from cteg.model.bert import build_bert
 from cteg.text import TextEncoder
+from training.bert import fill
 from training.common import (
     append_json_line,
     bucket_batches,
@@ -30,8 +32,9 @@ from training.common import (
     plain_errors,
     save_checkpoint,
     seed_everything,
+    settle,
 )
-from training.performance.labels import LABEL_INDEX, LABELS, SEVEN, SEVEN_INDEX
+from training.performance.labels import LABELS, SEVEN, SEVEN_INDEX, label_matrix, to_seven
 from training.performance.store import read_sentences
 
 SOURCE_WEIGHT = {"goemotions": 1.0, "xed": 0.5, "own": 1.0}
@@ -65,19 +68,8 @@ def load_backbone(folder: Path) -> TextEncoder:
         raise InputError(
             f"{folder} holds no pretrained encoder (config.json, tokenizer.json, model.safetensors)."
         ) from error
-    backbone.load_state_dict(
-        {name: value for name, value in weights.items() if not name.startswith("pooler.")}, strict=False
-    )
+    fill(backbone, weights, f"The encoder in {folder}")
     return TextEncoder(backbone, tokenizer, LABELS)
-
-
-def label_matrix(rows: list[dict[str, Any]]) -> Tensor:
-    """Label distributions (rows, 28), each summing to 1."""
-    matrix = torch.zeros(len(rows), len(LABELS))
-    for index, row in enumerate(rows):
-        for name, weight in row["labels"].items():
-            matrix[index, LABEL_INDEX[name]] = weight
-    return matrix / matrix.sum(1, keepdim=True).clamp(min=1e-9)
 
 
 def balanced_order(targets: Tensor, draws: np.ndarray, power: float, rng: np.random.Generator) -> list[int]:
@@ -115,11 +107,6 @@ def best_thresholds(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return grid[f1.argmax(0)]
 
 
-def to_seven(matrix: np.ndarray) -> np.ndarray:
-    """Sum label columns (rows, 28) into the seven groups (rows, 7), in the order of `SEVEN`."""
-    return np.stack([matrix[:, [LABEL_INDEX[n] for n in names]].sum(1) for names in SEVEN.values()], axis=1)
-
-
 @torch.inference_mode()
 def predict(encoder: TextEncoder, rows: list[dict[str, Any]], batch: int = 128) -> np.ndarray:
     """Label probabilities (rows, 28)."""
@@ -135,11 +122,11 @@ def predict(encoder: TextEncoder, rows: list[dict[str, Any]], batch: int = 128) 
 def report(encoder: TextEncoder, dev: list[dict[str, Any]], test: list[dict[str, Any]]) -> dict[str, float]:
     """F1 on GoEmotions, thresholds chosen on dev and used on test; share of our own test sentences read rightly."""
     own = [row for row in test if row["source"] == "own"]
-    own_reading = to_seven(predict(encoder, own)).argmax(1) == to_seven(label_matrix(own).numpy()).argmax(1)
+    own_reading = to_seven(predict(encoder, own)).argmax(1) == to_seven(label_matrix(own)).argmax(1)
     dev = [row for row in dev if row["source"] == "goemotions"]
     test = [row for row in test if row["source"] == "goemotions"]
     dev_probability, test_probability = predict(encoder, dev), predict(encoder, test)
-    dev_truth, test_truth = label_matrix(dev).numpy() > 0, label_matrix(test).numpy() > 0
+    dev_truth, test_truth = label_matrix(dev) > 0, label_matrix(test) > 0
     seven_dev, seven_test = to_seven(dev_probability), to_seven(test_probability)
     seven_dev_truth = to_seven(dev_truth.astype(float)) > 0
     seven_test_truth = to_seven(test_truth.astype(float)) > 0
@@ -187,22 +174,22 @@ def main(
     text: Annotated[Path, typer.Option(help="folder written by training.prepare")],
     backbone: Annotated[Path, typer.Option(help="folder of the pretrained encoder")],
     out: Annotated[Path, typer.Option(help="where to write the fine-tuned encoder")],
-    epochs: int = 4,
-    batch: int = 48,
+    epochs: Annotated[int, typer.Option(min=1)] = 3,
+    batch: Annotated[int, typer.Option(min=1)] = 48,
     learning_rate: float = 1.5e-4,
     balance: Annotated[float, typer.Option(help="0: as counted, 1: every label equally often")] = 0.4,
     limit: Annotated[int, typer.Option(help="use only this many sentences (smoke run)")] = 0,
     seed: int = 0,
 ) -> None:
     """Fine-tune the encoder; a run that was stopped goes on after its last whole epoch."""
-    rng = seed_everything(seed)
+    seed_everything(seed)
     splits = {split: read_sentences(text / f"{split}.jsonl") for split in ("train", "dev", "test")}
     if limit:
         splits = {split: rows[:limit] for split, rows in splits.items()}
     rows = splits["train"]
-    texts, targets = [row["text"] for row in rows], label_matrix(rows)
-    weights = torch.tensor([SOURCE_WEIGHT[row["source"]] for row in rows])
-    draws = np.array([SOURCE_DRAWS[row["source"]] for row in rows])
+    texts, targets = [row["text"] for row in rows], torch.from_numpy(label_matrix(rows)).float()
+    weights = torch.tensor([SOURCE_WEIGHT.get(row["source"], 1.0) for row in rows])
+    draws = np.array([SOURCE_DRAWS.get(row["source"], 1.0) for row in rows])
     encoder = load_backbone(backbone).to("cuda" if torch.cuda.is_available() else "cpu")
     encoder.backbone.embeddings.word_embeddings.requires_grad_(False)
     average = copy.deepcopy(encoder)
@@ -211,6 +198,8 @@ def main(
     steps = epochs * -(-len(rows) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps + epochs, pct_start=0.06)
     out.mkdir(parents=True, exist_ok=True)
+    settings = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "balance": balance, "seed": seed}
+    settle(out / "settings.json", settings | {"sentences": len(rows)})
     saved = load_checkpoint(out / "checkpoint.safetensors")
     first = 0
     if saved:
@@ -234,7 +223,7 @@ def main(
         save_checkpoint(
             out / "checkpoint.safetensors", {k: v.state_dict() for k, v in states.items()} | {"epoch": epoch + 1}
         )
-    save_text_encoder(average.eval().cpu(), out / "text_encoder")
+        save_text_encoder(copy.deepcopy(average).eval().cpu(), out / "text_encoder")
     typer.echo(f"Wrote {out / 'text_encoder'}.")
 
 

@@ -20,9 +20,8 @@ from rich.progress import track
 from torch.utils.tensorboard import SummaryWriter
 
 from cteg.checkpoint import load_pretrained, load_text_encoder, save_pretrained
-from cteg.errors import InputError
 from cteg.model.losses import Losses
-from training.common import append_json_line, load_checkpoint, plain_errors, save_checkpoint
+from training.common import Seed, Threads, append_json_line, load_checkpoint, plain_errors, save_checkpoint, settle
 from training.configs import get_config
 from training.data import TextStates, cached_text_states
 from training.evaluation.setting import code_version
@@ -106,12 +105,12 @@ def main(
     config: Annotated[str, typer.Option(help="small, paper, emoava, deterministic or tiny")] = "small",
     classifier: Annotated[Path | None, typer.Option(help="motion classifier, to judge on the way")] = None,
     start: Annotated[Path | None, typer.Option(help="weights to start from, such as weights/cteg-open")] = None,
-    steps: Annotated[int, typer.Option(help="instead of the configuration's number of steps")] = 0,
-    limit: Annotated[int, typer.Option(help="use only this many performances (smoke run)")] = 0,
-    log_every: int = 100,
-    judge_every: int = 1000,
-    seed: int = 0,
-    threads: Annotated[int, typer.Option(help="processor threads; 0: all")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="instead of the configuration's number of steps")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="use only this many performances (smoke run)")] = 0,
+    log_every: Annotated[int, typer.Option(min=1)] = 100,
+    judge_every: Annotated[int, typer.Option(min=1)] = 1000,
+    seed: Seed = 0,
+    threads: Threads = 0,
 ) -> None:
     """Train a CTEG on performances."""
     if threads:
@@ -121,11 +120,9 @@ def main(
     begun = load_pretrained(start)[0] if start else None
     settings = settings.going_on(begun.config) if begun else settings
     out.mkdir(parents=True, exist_ok=True)
-    described = {"config": dataclasses.asdict(settings), "seed": seed, "code": code_version()}
+    described = {"config": dataclasses.asdict(settings), "seed": seed, "limit": limit}
+    settle(out / "config.json", described, code=code_version())
     saved = load_checkpoint(out / "checkpoint.safetensors")
-    if saved and json.loads((out / "config.json").read_text())["config"] != json.loads(json.dumps(described["config"])):
-        raise InputError(f"{out} holds a run with another configuration; choose another folder.")
-    (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
     splits = [load_performances(performances, split) for split in ("train", "dev")]
     train, dev = ((data, cached_text_states(data.texts, encoder, performances)) for data in splits)
     trainer = Trainer(settings, *train, seed, limit)
