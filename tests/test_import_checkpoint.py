@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import cteg
 from cteg.checkpoint import load_model
 from cteg.errors import InputError, WeightsError
+from tests.malice import Call
 from tests.released import WORDS, Reference, make_batch, make_checkpoint
 from training.import_checkpoint import app, check, our_name, read_checkpoint
 
@@ -152,18 +153,10 @@ def test_wrong_numbers_are_noticed(saved, tmp_path):
     assert invoke(checkpoint, tmp_path / "out", "--check", numbers).exit_code == 2
 
 
-class Malice:
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
 @pytest.mark.parametrize("place", ["settings", "model", "epoch"])
 def test_a_malicious_checkpoint_is_refused_and_does_nothing(place, tmp_path):
     mark, out = tmp_path / "mark", tmp_path / "out"
-    torch.save(make_checkpoint() | {place: Malice(f"touch {mark}")}, tmp_path / "model.chkpt")
+    torch.save(make_checkpoint() | {place: Call(os.system, f"touch {mark}")}, tmp_path / "model.chkpt")
     result = invoke(tmp_path / "model.chkpt", out)
     assert result.exit_code == 2
     assert f"{os.system.__module__}.system" in result.output

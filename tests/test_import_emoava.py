@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.emoava import SIZES, write_emoava
+from tests.malice import Call
 from training.import_emoava import PUBLISHED, main
 from training.performance.store import load_performances
 
@@ -141,17 +142,9 @@ def test_wrong_clips_are_told(change, message, emoava, tmp_path):
     assert message in refused(folder, tmp_path / "out")
 
 
-class Malice:
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
 @pytest.mark.parametrize("name", ["train_stage1_text.pkl", "test_stage1_exps.pkl", "stage1_mean.npy"])
 def test_malice_is_refused_and_does_nothing(name, emoava, tmp_path):
     folder, mark = emoava(), tmp_path / "mark"
-    (folder / name).write_bytes(pickle.dumps([Malice(f"touch {mark}")]))
+    (folder / name).write_bytes(pickle.dumps([Call(os.system, f"touch {mark}")]))
     assert name in refused(folder, tmp_path / "out")
     assert not mark.exists()

@@ -16,6 +16,7 @@ from cteg.errors import InputError, SpaceError
 from cteg.face.render import render_frames
 from cteg.face.rig import Rig
 from tests.flame import decode, flame_content, write_flame
+from tests.malice import Call
 from training.import_flame import app, read_flame
 
 runner = CliRunner()
@@ -116,19 +117,11 @@ def test_every_protocol_is_read(content, protocol, tmp_path):
     np.testing.assert_array_equal(flame.expressions, content["shapedirs"][:, :, 300:350])
 
 
-class Malice:
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
 def test_a_malicious_file_is_refused_and_does_nothing(content, tmp_path):
     mark, out = tmp_path / "mark", tmp_path / "head.safetensors"
     for place in ("v_template", "shapedirs", "comment"):
         source = tmp_path / f"{place}.pkl"
-        source.write_bytes(pickle.dumps({**content, place: Malice(f"touch {mark}")}))
+        source.write_bytes(pickle.dumps({**content, place: Call(os.system, f"touch {mark}")}))
         result = runner.invoke(app, [str(source), str(out)])
         assert result.exit_code == 2
         assert f"{os.system.__module__}.system" in result.output

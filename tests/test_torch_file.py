@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cteg.errors import InputError
+from tests.malice import Call
 from training.torch_file import read_torch_file
 from training.unpickle import Stub
 
@@ -62,14 +63,6 @@ def test_tensors_options_and_models_come_back(tmp_path):
     assert options.state["d_model"] == 32
     assert str(options.state["encoder"].kind) == "torch.nn.modules.linear.Linear"
     assert torch.equal(options.state["encoder"].state["_parameters"]["bias"], layer.bias)
-
-
-class Call:
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
 
 
 @pytest.mark.parametrize("place", ["epoch", "settings", "model", "deep"])

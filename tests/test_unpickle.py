@@ -18,6 +18,7 @@ import pytest
 from scipy import sparse
 
 from cteg.errors import InputError
+from tests.malice import Call
 from training.unpickle import Foreign, Maker, Stub, read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -99,16 +100,6 @@ def test_a_caller_can_lend_functions_and_outside_data():
 
 
 # -- malice ------------------------------------------------------------------------------------------------------------
-
-
-class Call:
-    """Pickles as a call of any function."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
 
 
 class WithState:

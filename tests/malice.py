@@ -1,0 +1,16 @@
+"""A value whose pickle is an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Call:
+    """Pickles as a call of any function, which a plain unpickler makes."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple]:
+        return self.call
