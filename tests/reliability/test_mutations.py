@@ -104,6 +104,30 @@ MUTATIONS = {
         "                write.is_done = write.is_done",
         "tests/test_store_together.py",
     ),
+    "a defect in one vote fails all that wait": Mutation(
+        "cteg/study/database.py",
+        "        except Exception as error:  # a defect is nobody's but the caller's\n            self.error = error",
+        "        except Exception:\n            raise",
+        "tests/test_store_together.py",
+    ),
+    "a form of another site may vote": Mutation(
+        "cteg/ui/json_api.py",
+        'if headers.get("content-type", "").partition(";")[0].strip() != "application/json":',
+        "if False:",
+        "tests/test_study_page.py -k none_are_refused",
+    ),
+    "fields that nobody knows are ignored": Mutation(
+        "cteg/ui/json_api.py",
+        "values.keys() != set(fields)",
+        "not values.keys() >= set(fields)",
+        "tests/test_study_page.py -k none_are_refused",
+    ),
+    "a failing database is told as an answer": Mutation(
+        "cteg/ui/json_api.py",
+        "return 503 if isinstance(error, StorageError) else 409",
+        "return 409",
+        "tests/reliability/test_faults.py -k f4_a_locked",
+    ),
     "anyone may rate a clip": Mutation(
         "cteg/study/store.py",
         'if clip is None or clip.rater != event["rater"]:',
