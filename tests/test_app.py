@@ -32,6 +32,7 @@ from cteg.settings import Settings
 from cteg.ui import form
 from cteg.ui.assets import Assets
 from cteg.ui.json_api import MOST_AT_ONCE
+from cteg.ui.server import MOST_SESSIONS
 from cteg.ui.services import GeneratorHandle, head_path
 from tests.conftest import RunningApp, free_port
 from tests.reliability.harness import register, vote_at, wait_for
@@ -354,6 +355,13 @@ def test_without_a_store_faces_still_play(tmp_path, rater):
 
 
 # -- serving -----------------------------------------------------------------------------------------------------------
+
+
+def test_visitors_who_left_do_not_fill_the_memory(app):
+    holder = app.blocks.state_holder
+    for number in range(MOST_SESSIONS + 50):
+        assert holder[f"visitor {number}"] is not None
+    assert len(holder.session_data) <= MOST_SESSIONS + 1
 
 
 def test_health(app):

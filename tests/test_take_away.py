@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cteg.errors import InputError
 from cteg.export import load
 from cteg.face.heads import bundled_heads
 from cteg.face.rig import Rig
-from cteg.ui.take_away import MOST_FRAMES, RecentRuns
+from cteg.ui.take_away import MOST_FRAMES, RecentRuns, drop_oldest
 from tests.gltf.reader import Gltf
 from tests.pages import Page
 
@@ -137,3 +138,15 @@ def test_only_the_latest_runs_are_kept():
     for unknown in (first, second, "nonsense", None, 7, ["x"]):
         with pytest.raises(InputError, match="generate them again"):
             runs.find(unknown)
+
+
+def test_the_oldest_files_go_when_there_are_too_many(tmp_path):
+    files = {str(tmp_path / name) for name in "abcd"}
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"x" * 40)
+        time.sleep(0.02)  # so that their ages differ
+    drop_oldest(files, 80)
+    assert files == {str(tmp_path / name) for name in "bc"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
+    drop_oldest(files, 80)
+    assert len(files) == 2

@@ -13,6 +13,7 @@ from cteg.ui.assets import Assets
 from cteg.ui.form import Form, build_form, settings_for_links
 from cteg.ui.services import Services
 from cteg.ui.study_page import PATH, build_invitation, build_study
+from cteg.ui.take_away import drop_oldest
 
 TITLE = "CTEG: sentences with a face"
 HEADER = """
@@ -195,8 +196,13 @@ def _connect_link(player: gr.HTML, form: Form) -> None:
 
 def _connect_take_away(player: gr.HTML, taken: gr.File, actions: Actions) -> None:
     """Let the player ask for a file and hand it to the browser when it is made."""
+
+    def take_away(event: gr.EventData, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008 - Gradio's way
+        drop_oldest(taken.temp_files)
+        return actions.take_away(event, progress)
+
     event = player.submit(
-        actions.take_away,
+        take_away,
         None,
         taken,
         trigger_mode="once",

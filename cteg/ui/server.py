@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 STOP_WITHIN = 8.5
 """Seconds for finishing what is under way and sending what is left; who asks a program to end kills it after ten."""
 
+MOST_SESSIONS = 256
+"""Visitors of whom Gradio keeps a copy of the page with its last values, 0.2 MB each; nothing of ours depends on it."""
+
 STYLESHEETS = (
     "page.css",
     "player.css",
@@ -78,6 +81,7 @@ def launch(services: Services, **options: Any) -> gr.Blocks:
         footer_links=["api"],
         run_history=False,
         show_error=False,
+        state_session_capacity=MOST_SESSIONS,
         share=False,
         enable_monitoring=False,
         ssr_mode=False,

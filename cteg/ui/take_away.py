@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -22,6 +23,9 @@ KINDS_OF_ONE = ("npz", "glb", "csv", "mp4", "gif", "png")
 KINDS_OF_ALL = ("mp4", "gif", "png", "zip")
 MOST_FRAMES = 160_000
 """How many frames are kept, 34 MB: 200 runs of eight clips of four seconds, or ten of the longest texts."""
+
+MOST_BYTES = 100_000_000
+"""How much Gradio's copies of files may take, twenty moving heads; it deletes them by age alone, after hours."""
 
 
 class RecentRuns:
@@ -116,6 +120,30 @@ class TakeAway:
         for old in folder.iterdir():
             shutil.rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(dir=folder))
+
+
+def drop_oldest(files: set[str], limit: int = MOST_BYTES) -> None:
+    """Delete the oldest of some files until the others take no more than a number of bytes.
+
+    Args:
+        files: Their paths; those of deleted ones are removed. Asked for again, a file is made again.
+        limit: Bytes.
+    """
+    found = []
+    for file in list(files):
+        try:
+            state = os.stat(file)
+        except OSError:  # deleted already
+            files.discard(file)
+        else:
+            found.append((state.st_ctime, state.st_size, file))
+    taken = sum(size for _, size, _ in found)
+    for _, size, file in sorted(found):
+        if taken <= limit:
+            return
+        Path(file).unlink(missing_ok=True)
+        files.discard(file)
+        taken -= size
 
 
 @lru_cache(maxsize=2)
