@@ -2,7 +2,7 @@
 
     POST <prefix>/<action>    {"field": value, ...}    ->    JSON, bytes, or {"error": one sentence}
 
-For what many send at once: a call of Gradio's web API costs five times as much, because without a session it copies the
+For what many send at once: a call of Gradio's web API costs six times as much, because without a session it copies the
 state of the whole page. Exactly the fields of an action are taken, none may be missing; what they hold is checked where
 it is used. 400 refuses what is no request, 409 one that cannot be taken now, 413 one that is too long, 503 one that
 could not be stored; 500 is a defect, of which only a number is told.

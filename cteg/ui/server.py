@@ -31,7 +31,7 @@ STOP_WITHIN = 8.5
 """Seconds for finishing what is under way and sending what is left; who asks a program to end kills it after ten."""
 
 MOST_SESSIONS = 256
-"""Visitors of whom Gradio keeps a copy of the page with its last values, 0.2 MB each; nothing of ours depends on it."""
+"""Visitors of whom Gradio keeps a copy of the page with its last values, some 0.2 MB each; nothing of ours needs it."""
 
 STYLESHEETS = (
     "page.css",
