@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -194,12 +195,20 @@ def run(copy: Path, tests: str) -> tuple[int, str]:
     return done.returncode, done.stdout[-2000:]
 
 
+@functools.cache
+def run_intact(copy: Path, tests: str) -> tuple[int, str]:
+    """The same without any mutation, once for all that name these tests: what fails anyway notices nothing."""
+    return run(copy, tests)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_mutation_is_noticed(copy, name):
     mutation = MUTATIONS[name]
     path = copy / mutation.file
     source = path.read_text()
     assert source.count(mutation.old) == 1, f"{mutation.file} has changed; write this mutation anew"
+    code, output = run_intact(copy, mutation.tests)
+    assert code == 0, f"{mutation.tests} fails without a mutation, too\n{output}"
     path.write_text(source.replace(mutation.old, mutation.new))
     try:
         code, output = run(copy, mutation.tests)
