@@ -22,7 +22,7 @@ from cteg.settings import Settings
 from cteg.study.engine import Engine
 from cteg.study.hub import HubSync
 from cteg.study.store import Store
-from cteg.ui.study_api import StudyApi
+from cteg.ui.study_api import study_route
 from tests.study import study_without_clips
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ class Lives:
 
 def serve(port: int, folder: Path) -> None:
     engine = Engine(Store(settings_in(folder), "test"), short_study())
-    uvicorn.run(Starlette(routes=[StudyApi(engine).route()]), port=port, log_level="error")
+    uvicorn.run(Starlette(routes=[study_route(engine)]), port=port, log_level="error")
 
 
 def upload(folder: Path, hub: str) -> None:
