@@ -102,8 +102,8 @@ def test_the_mcp_switch_reaches_gradio(monkeypatch, mcp):
             asked.update(options)
 
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(server, "Assets", lambda _: types.SimpleNamespace(route=lambda: None, player_url=""))
-    monkeypatch.setattr(server, "Actions", lambda _: None)
+    assets = types.SimpleNamespace(route=lambda: None, player_url="", heads=[])
+    monkeypatch.setattr(server, "Assets", lambda _: assets)
     monkeypatch.setattr(server, "build_app", lambda *_: Blocks())
     server.launch(services(mcp=mcp)[0])
     assert asked["mcp_server"] is mcp
