@@ -1,9 +1,11 @@
-"""A value whose pickle is an attack."""
+"""What an attacker sends: values whose pickles are attacks, bodies that are no JSON object."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+NO_JSON_OBJECTS = ("", "{", "[]", "[" * 9000, "\x00\xff")
 
 
 class Call:

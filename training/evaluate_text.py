@@ -19,9 +19,9 @@ from cteg.checkpoint import load_text_encoder
 from cteg.errors import InputError
 from cteg.text import TextEncoder
 from training.common import plain_errors
-from training.performance.labels import SEVEN_NAMES
+from training.performance.labels import SEVEN_NAMES, to_seven
 from training.performance.store import read_sentences
-from training.text_encoder import predict, report, to_seven
+from training.text_encoder import predict, report
 
 
 def read_meld(path: Path) -> list[tuple[str, int]]:

@@ -23,6 +23,7 @@ from cteg.sentences import split_sentences
 from cteg.study.export import export
 from cteg.study.models import pseudonym
 from cteg.study.store import Store
+from tests.malice import NO_JSON_OBJECTS
 from tests.reliability.harness import JSON, PATIENCE, ROOT, TEXT, AppProcess, register, report
 
 SENTENCE = 200
@@ -217,11 +218,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 PLAIN = {"Content-Type": "text/plain"}
 VOTE = '"token": "TOKEN", "rater": "RATER", "score": 3, "id": "", "text": "", "head": ""'
 NO_VOTES = [
-    ("", JSON, 400),
-    ("{", JSON, 400),
-    ("[]", JSON, 400),
-    ("[" * 9000, JSON, 400),
-    ("\x00\xff", JSON, 400),
+    *((content, JSON, 400) for content in NO_JSON_OBJECTS),
     ('{"data": ["TOKEN", "RATER", 3, "", "", ""]}', JSON, 400),
     (f'{{{VOTE}, "mode": "study"}}', JSON, 400),
     (f'{{{VOTE}, "is_admin": true}}', JSON, 400),
