@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import cteg
-from cteg.checkpoint import load_pretrained, save_pretrained, write_manifest
+from cteg.checkpoint import load_pretrained, load_text_encoder, save_pretrained, write_manifest
 from tests.models import TEXT_SIZE, small_encoder, small_model
 from training import (
     ablate,
@@ -439,6 +439,20 @@ def test_label_loss_is_cross_entropy_over_labels_and_groups():
     angry = probability[0, [LABEL_INDEX[name] for name in SEVEN["anger"]]].sum()
     expected = -probability[0, LABEL_INDEX["anger"]].log() - text_encoder.GROUP_WEIGHT * angry.log()
     torch.testing.assert_close(text_encoder.label_loss(logits, targets)[0], expected)
+
+
+def test_a_text_encoder_can_be_taught_further(corpus, tmp_path):
+    text = ("--text", corpus / "text", "--batch", 8, "--epochs", 1, "--out", tmp_path / "encoder")
+    begun = corpus / "encoder/text_encoder"
+    run(text_encoder, *text, "--start", begun)
+    assert json.loads((tmp_path / "encoder/settings.json").read_text())["learning_rate"] == 7.5e-5
+    run(text_encoder, *text[:-1], tmp_path / "far", "--start", begun, "--learning-rate", 0.5)
+    folders = (begun, tmp_path / "encoder/text_encoder", tmp_path / "far/text_encoder")
+    before, near, far = (load_text_encoder(f).encode(["I am scared"]).label_probabilities for f in folders)
+    torch.testing.assert_close(near, before, atol=2e-3, rtol=0)
+    assert (far - before).abs().max() > 0.01
+    assert "either" in refused(text_encoder, *text, "--start", begun, "--backbone", corpus / "backbone")
+    assert "either" in refused(text_encoder, *text)
 
 
 def test_meld_is_read_and_scored(corpus, tmp_path):

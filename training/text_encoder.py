@@ -3,7 +3,8 @@
 Starts from all-MiniLM-L6-v2 (Apache-2.0; a folder with `config.json`, `tokenizer.json`, `model.safetensors`). The
 label head reads the mean of the last hidden states; CTEG attends to those states, so what the head can read, CTEG can
 act out. Word embeddings stay as they are: there are too few sentences to move 30,000 words. The encoder is
-written after every epoch.
+written after every epoch. `--start ENCODER` instead of `--backbone` begins with a fine-tuned encoder, such as the
+bundled one, and teaches it other sentences at half the learning rate.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import typer
 from rich.progress import track
 from torch import Tensor
 
-from cteg.checkpoint import save_text_encoder
+from cteg.checkpoint import load_text_encoder, save_text_encoder
 from cteg.errors import InputError
 from cteg.model.bert import build_bert
 from cteg.text import TextEncoder
@@ -47,6 +48,8 @@ GROUP_WEIGHT = 0.5
 """Weight of the loss on the seven groups beside that on the 28 labels: taking anger for annoyance costs less than
 taking it for joy."""
 
+LEARNING_RATE = 1.5e-4
+
 AVERAGING = 0.999
 """Decay of the running average of the weights, which is what is judged and written."""
 
@@ -70,6 +73,19 @@ def load_backbone(folder: Path) -> TextEncoder:
         ) from error
     fill(backbone, weights, f"The encoder in {folder}")
     return TextEncoder(backbone, tokenizer, LABELS)
+
+
+def load_finetuned(folder: Path) -> TextEncoder:
+    """Read a text encoder to train further.
+
+    Raises:
+        InputError: it knows other labels than the 28 of GoEmotions, such as none.
+        WeightsError: it is missing or damaged.
+    """
+    encoder = load_text_encoder(folder)
+    if encoder.labels != LABELS:
+        raise InputError(f"The encoder in {folder} does not read the 28 feelings; give its folder as --backbone.")
+    return encoder.requires_grad_(True)
 
 
 def balanced_order(targets: Tensor, draws: np.ndarray, power: float, rng: np.random.Generator) -> list[int]:
@@ -172,17 +188,21 @@ def train_epoch(
 @plain_errors
 def main(
     text: Annotated[Path, typer.Option(help="folder written by training.prepare")],
-    backbone: Annotated[Path, typer.Option(help="folder of the pretrained encoder")],
     out: Annotated[Path, typer.Option(help="where to write the fine-tuned encoder")],
+    backbone: Annotated[Path | None, typer.Option(help="folder of the pretrained encoder")] = None,
+    start: Annotated[Path | None, typer.Option(help="fine-tuned encoder to go on from, instead of --backbone")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 3,
     batch: Annotated[int, typer.Option(min=1)] = 48,
-    learning_rate: float = 1.5e-4,
+    learning_rate: Annotated[float, typer.Option(min=0, help="0: 1.5e-4, from --start half of it")] = 0,
     balance: Annotated[float, typer.Option(help="0: as counted, 1: every label equally often")] = 0.4,
     limit: Annotated[int, typer.Option(help="use only this many sentences (smoke run)")] = 0,
     seed: int = 0,
 ) -> None:
     """Fine-tune the encoder; a run that was stopped goes on after its last whole epoch."""
+    if (backbone is None) == (start is None):
+        raise InputError("Give either --backbone or --start.")
     seed_everything(seed)
+    learning_rate = learning_rate or LEARNING_RATE * (0.5 if start else 1)
     splits = {split: read_sentences(text / f"{split}.jsonl") for split in ("train", "dev", "test")}
     if limit:
         splits = {split: rows[:limit] for split, rows in splits.items()}
@@ -190,7 +210,8 @@ def main(
     texts, targets = [row["text"] for row in rows], torch.from_numpy(label_matrix(rows)).float()
     weights = torch.tensor([SOURCE_WEIGHT.get(row["source"], 1.0) for row in rows])
     draws = np.array([SOURCE_DRAWS.get(row["source"], 1.0) for row in rows])
-    encoder = load_backbone(backbone).to("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = load_finetuned(start) if start else load_backbone(backbone)
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     encoder.backbone.embeddings.word_embeddings.requires_grad_(False)
     average = copy.deepcopy(encoder)
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
