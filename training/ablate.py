@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ from training.evaluation.estimates import DRAWS
 from training.evaluation.setting import describe_corpus, describe_run
 from training.judge import Judge
 from training.performance.store import Performances, load_performances
-from training.refit_prior import EPOCHS, fit, read_posteriors
+from training.refit_prior import EPOCHS, fit, read_posteriors, with_fresh_prior
 from training.train import run
 from training.trainer import Trainer, coefficient_scale
 from training.variants import BASE, VARIANTS, WITHOUT_GUIDED, Variant
@@ -133,6 +132,7 @@ class Workshop:
         if not model.config.sequence_latent_size:
             return model
         rng = seed_everything(self.seed)
+        model = with_fresh_prior(model)
         read = [
             read_posteriors(model, *split, rng.permutation(len(split[0]))[:count])
             for split, count in ((self.train, self.limit or REFIT_CLIPS), (self.dev, REFIT_CLIPS // 10))
@@ -156,7 +156,6 @@ class Workshop:
             if found["settings"] != json.loads(json.dumps(settings)):
                 raise InputError(f"{path.parent} was made with other settings; choose another --runs folder.")
             return found
-        started = time.monotonic()
         if variant.needs_training:
             model = self.trained(name, config)
         else:
@@ -173,7 +172,6 @@ class Workshop:
             "figures": figures,
             "divergence": self.divergence(name) if variant.needs_training else [],
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "minutes": (time.monotonic() - started) / 60,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found) + "\n")
@@ -190,7 +188,7 @@ def render(results: Mapping[str, Any]) -> str:
     variants = results["variants"]
     figures = {report.REFERENCE: results["reference"], **{name: one["figures"] for name, one in variants.items()}}
     asked = "\n".join(
-        f"| {name} | {VARIANTS[name].question} | {one['parameters'] / 1e6:.1f} | {one['minutes']:.1f} |"
+        f"| {name} | {VARIANTS[name].question} | {one['parameters'] / 1e6:.1f} |"
         for name, one in variants.items()
     )
     parts = [
@@ -200,8 +198,8 @@ def render(results: Mapping[str, Any]) -> str:
         "clips, one run each: "
         "differences between runs of the same variant are not in the intervals. "
         f"{results['sentences']} sentences of the dev split, {results['samples']} samples each, temperature 1. What is "
-        "measured is explained in [results.md](results.md). Minutes are what the clock said, whatever else ran.\n",
-        "| variant | what it asks | million parameters | minutes |\n|---|---|---|---|\n" + asked + "\n",
+        "measured is explained in [results.md](results.md).\n",
+        "| variant | what it asks | million parameters |\n|---|---|---|\n" + asked + "\n",
     ]
     for title, columns in COLUMNS:
         parts += [f"## {title}\n", report.table(figures, columns) + "\n"]

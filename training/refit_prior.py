@@ -1,9 +1,10 @@
 """Fit the sequence latent's prior once more, alone: `python -m training.refit_prior`.
 
 While everything trains together, that prior chases a posterior that still moves, with one draw per clip among thousands
-of numbers per frame. With the rest fixed it is a small problem: sentences and latents, no frames. It can afford more
-components, which start at drawn latents: ways to perform that were really seen. The epoch with the best likelihood on
-held-out sentences is kept.
+of numbers per frame, and its flow learns to do without the sentence. With the rest fixed it is a small problem:
+sentences and latents, no frames. So the prior starts anew: its flow as the identity, its components, which may be more,
+at drawn latents: ways to perform that were really seen. The epoch with the best likelihood on held-out sentences is
+kept.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from training.performance.store import Performances, load_performances
 
 EPOCHS = 6
 """Passes over the latents that were read."""
+
+PRIOR = ("component_", "gate.", "flow.")
+"""Beginnings of the names of the prior's parameters within the sequence latent."""
 
 TEXT_DROPOUT = 0.1
 """Share of clips fitted without their sentence, which keeps unconditional sampling and guidance honest."""
@@ -75,13 +79,19 @@ def negative_log_likelihood(latent: SequenceLatent, posterior: Gaussian, sentenc
     return -latent.log_prior(u, sentence).mean()
 
 
-def with_components(model: CTEG, components: int) -> CTEG:
-    """Return the model with a fresh repertoire of another size, all else kept."""
+def with_fresh_prior(model: CTEG, components: int = 0) -> CTEG:
+    """Return the model with an untrained prior of its sequence latent, all else kept.
+
+    Args:
+        model: Has a sequence latent.
+        components: Size of the repertoire; 0 for as many as before.
+    """
+    components = components or model.config.sequence_components
     other = CTEG(dataclasses.replace(model.config, sequence_components=components))
-    wanted = other.state_dict()
-    kept = {name: value for name, value in model.state_dict().items() if value.shape == wanted[name].shape}
-    other.load_state_dict(wanted | kept)
-    return other
+    prior = tuple(f"sequence_latent.{part}" for part in PRIOR)
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith(prior)}
+    other.load_state_dict(other.state_dict() | kept)
+    return other.eval()
 
 
 def fit(
@@ -94,7 +104,7 @@ def fit(
     """Fit gate, components and flow in place; returns the held-out likelihood after every epoch, in nats.
 
     Args:
-        latent: The sequence latent.
+        latent: The sequence latent, its prior untrained (`with_fresh_prior`).
         train: Posteriors (P, S) of performances and their pooled sentences (P, text_size).
         dev: The same, held out.
         null_text: (1, text_size), which stands for no sentence and replaces some.
@@ -147,7 +157,7 @@ def main(
     model, encoder, _ = load_pretrained(weights)
     if not model.config.sequence_latent_size:
         raise InputError(f"The model in {weights} has no sequence latent.")
-    model = with_components(model, components) if components else model
+    model = with_fresh_prior(model, components)
     read = []
     for split, count in (("train", clips), ("dev", 4000)):
         data = load_performances(performances, split)
