@@ -188,8 +188,7 @@ def render(results: Mapping[str, Any]) -> str:
     variants = results["variants"]
     figures = {report.REFERENCE: results["reference"], **{name: one["figures"] for name, one in variants.items()}}
     asked = "\n".join(
-        f"| {name} | {VARIANTS[name].question} | {one['parameters'] / 1e6:.1f} |"
-        for name, one in variants.items()
+        f"| {name} | {VARIANTS[name].question} | {one['parameters'] / 1e6:.1f} |" for name, one in variants.items()
     )
     parts = [
         "# Ablations\n",
