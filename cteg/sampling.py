@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from cteg import layout
+from cteg.emphasis import emphasised, plain
 from cteg.errors import InputError
 from cteg.model.cteg import CTEG, SEQUENCE
 from cteg.model.latent import Mixture
 from cteg.model.layers import DrawLatent
+from cteg.model.length_plan import planned_lengths
 from cteg.model.released import ReleasedCTEG
 from cteg.model.released_decoding import Decoder, RecomputingDecoder
 
@@ -179,7 +181,9 @@ class Opening:
 
     def step(self, model: CTEG, rows: int) -> Tensor:
         """That frame as the model would have written it: a step (rows, K, 53) in its units, in which rest is zero."""
-        written = model.scale(self.frame(model, rows)) / model.config.amplitude
+        config = model.config
+        deviation = plain(self.frame(model, rows) - model.first_frame, config.amplitude, config.contrast)
+        written = deviation / model.coefficient_scale
         return written[:, None].repeat(1, model.config.frames_per_step, 1)
 
 
@@ -197,6 +201,7 @@ class StepFrames:
 class StopRule:
     """Decides frame by frame which clips go on.
 
+    `planned`: a clip's length is drawn by `plan` before its first frame, from hazards as below.
     `learned`: the model's hazards give a distribution of lengths; a clip ends where its cumulative probability passes
     Phi(temperature * noise): the median at temperature 0, the full distribution at 1.
     `norm`: a clip ends before the first frame whose coefficients have a norm below `stop_norm` (the paper's rule).
@@ -209,17 +214,32 @@ class StopRule:
         self.log_threshold = torch.log1p(-uniform.clamp(max=1 - 1e-6))
         self.log_survival = torch.zeros_like(uniform)
         self.alive = torch.ones_like(uniform, dtype=torch.bool)
+        self.lengths: Tensor | None = None
+        self.written = 0
 
-    def __call__(self, frames: Tensor, stop_logits: Tensor) -> Tensor:
+    def plan(self, model: CTEG, condition: Tensor) -> Tensor | None:
+        """Draw the clips' lengths (R,) from what is known of them, (R, 1, H), if the model plans them."""
+        if self.config.stop == "planned":
+            logits = model.length_plan.stop_logits(condition)[:, : self.config.max_frames]
+            self.lengths = planned_lengths(logits, self.log_threshold)
+        return self.lengths
+
+    def __call__(self, frames: Tensor, stop_logits: Tensor | None) -> Tensor:
         """(R, K, 53) frames and (R, K) log-odds of ending -> (R, K), True where the frame belongs to the clip."""
         if self.config.stop == "none":
             return self.alive[:, None].expand(frames.shape[:2])
+        if self.config.stop == "planned":
+            counts = torch.arange(self.written, self.written + frames.shape[1], device=frames.device)
+            self.written += frames.shape[1]
+            self.alive = self.lengths > self.written
+            return counts < self.lengths[:, None]
         if self.config.stop == "norm":
             is_quiet = frames.norm(dim=-1) < self.config.stop_norm
             alive = self.alive[:, None] & (is_quiet.cumsum(1) == 0)
             self.alive = alive[:, -1]
             return alive
-        survival = self.log_survival[:, None] + torch.nn.functional.logsigmoid(-stop_logits).cumsum(1)  # (R, K)
+        hazards = stop_logits[:, : frames.shape[1]]
+        survival = self.log_survival[:, None] + torch.nn.functional.logsigmoid(-hazards).cumsum(1)  # (R, K)
         goes_on = survival > self.log_threshold[:, None]  # after this frame
         before = torch.cat([self.alive[:, None], goes_on[:, :-1] & self.alive[:, None]], dim=1)
         alive = before.cumprod(1).bool()
@@ -262,12 +282,12 @@ def stream(
         steps = _released_steps(model, text, text_mask, noise, rows, temperature, is_cached, opening)
     else:
         decode = _cached_steps if is_cached and model.caches_exactly else _uncached_steps
-        steps = decode(model, text, text_mask, noise, rows, temperature, guidance, opening)
+        steps = decode(model, text, text_mask, noise, rows, temperature, guidance, opening, rule)
     written = 0
     for frames, stop_logits in steps:
         frames = frames[:, : model.config.max_frames - written]
         written += frames.shape[1]
-        yield StepFrames(frames, rule(frames, stop_logits[:, : frames.shape[1]]))
+        yield StepFrames(frames, rule(frames, stop_logits))
         if written >= model.config.max_frames or not rule.alive[:wanted].any():
             return
 
@@ -283,7 +303,8 @@ def _to_coefficients(
     if noise.hidden is not None:
         output = output + temperature * model.config.output_noise * noise.hidden[:, step, None]
     written = _in_range(model, model.unscale(model.to_frames(output, newest[:, None, -1], model.head)[:, 0]))
-    frames = _in_range(model, model.first_frame + model.config.amplitude * (written - model.first_frame))
+    deviation = emphasised(written - model.first_frame, model.config.amplitude, model.config.contrast)
+    frames = _in_range(model, model.first_frame + deviation)
     return frames, model.scale(written)
 
 
@@ -308,9 +329,11 @@ def _cached_steps(
     temperature: float,
     guidance: float,
     opening: Opening,
-) -> Iterator[tuple[Tensor, Tensor]]:
+    rule: StopRule,
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     spread = model.config.step_spread
     state = model.start(text, text_mask, rows, noise.latent_drawer(0, temperature, spread), guidance)
+    state.lengths = rule.plan(model, state.condition)
     newest = opening.step(model, rows)
     for step in range(noise.latent.shape[1]):
         output, stop_logits = model.step(newest, state, noise.latent_drawer(step, temperature, spread))
@@ -327,16 +350,18 @@ def _uncached_steps(
     temperature: float,
     guidance: float,
     opening: Opening,
-) -> Iterator[tuple[Tensor, Tensor]]:
+    rule: StopRule,
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     text, text_mask = text.expand(rows, -1, -1), text_mask.expand(rows, -1)
     spread = model.config.step_spread
     first = noise.latent_drawer(0, temperature, spread)
     condition = model.draw_condition(text, text_mask, rows, first, guidance)
-    known = opening.step(model, rows)
+    lengths, known = rule.plan(model, condition), opening.step(model, rows)
     latents = [text.new_zeros(rows, 0, model.config.latent_size) for _ in model.layers]
     for step in range(noise.latent.shape[1]):
         draw = noise.latent_drawer(step, temperature, spread)
-        output, stop_logits, latents = model.step_uncached(known, latents, condition, text, text_mask, draw)
+        planned = model.with_plan(condition, lengths, 0, step + 1)
+        output, stop_logits, latents = model.step_uncached(known, latents, planned, text, text_mask, draw)
         last = known[:, -model.config.frames_per_step :]
         frames, newest = _to_coefficients(model, output, last, noise, step, temperature)
         known = torch.cat([known, newest], dim=1)

@@ -86,7 +86,7 @@ def test_how_many_clips_are_written_together_changes_nothing(monkeypatch):
 
 
 def test_without_latents_all_samples_are_one():
-    system = CTEGSystem(small_model(has_step_latent=False, sequence_latent_size=0), "deterministic")
+    system = CTEGSystem(small_model(has_step_latent=False, sequence_latent_size=0, stop="learned"), "deterministic")
     for group in system.generate(sentences(), 3, 1.0, seed=0):
         common = min(map(len, group))
         for clip in group[1:]:

@@ -1,8 +1,10 @@
-"""Guidance, amplitude and spread are fitted to what is measured."""
+"""Guidance, amplitude, contrast and spread are fitted to what is measured."""
 
 import numpy as np
 import pytest
+import torch
 
+from cteg.emphasis import emphasised, plain
 from tests.models import small_model
 from training import calibrate
 
@@ -28,23 +30,42 @@ def weaker(model, judge, **changes):
 
 def test_amplitude_makes_up_for_weak_faces(monkeypatch):
     monkeypatch.setattr(calibrate, "draw", weaker)
-    amplitude, *_ = calibrate.movement(MODEL, Labelled(), 0.0, 0.0)
+    found = calibrate.movement(MODEL, Labelled(), 0.0, 0.0)
     drawn = [clip for group in weaker(None, None, step_spread=0.0) for clip in group]
+    first = MODEL.first_frame
+    strong = [
+        (first + emphasised(torch.from_numpy(clip) - first, found.amplitude, found.contrast)).numpy() for clip in drawn
+    ]
     wanted = calibrate.variation([clip for group in TRUE for clip in group])
-    assert calibrate.variation([amplitude * clip for clip in drawn]) == pytest.approx(wanted, rel=0.01)
+    assert calibrate.variation(strong) == pytest.approx(wanted, rel=0.01)
+
+
+def test_contrast_makes_up_for_vague_faces(monkeypatch):
+    """Clips whose coefficients are those of the references bent by 1/1.4 need 1.4, whatever their amplitude."""
+    first = MODEL.first_frame.numpy()
+
+    def vague(model, judge, **changes):
+        deviations = [[clip - first for clip in group] for group in TRUE]
+        bent = [[plain(torch.from_numpy(d), 1.0, 1.4).numpy() for d in group] for group in deviations]
+        return [[first + 0.3 * clip for clip in group] for group in bent]
+
+    monkeypatch.setattr(calibrate, "draw", vague)
+    assert calibrate.movement(MODEL, Labelled(), 1.0, 0.0).contrast == pytest.approx(1.4, abs=0.01)
 
 
 def test_spread_grows_until_the_first_bound_is_met(monkeypatch):
     monkeypatch.setattr(calibrate, "draw", weaker)
-    spread, amplitude = calibrate.fit_movement(MODEL, Labelled(), 0.0)
+    fitted = calibrate.fit_movement(MODEL, Labelled(), 0.0)
+    spread = fitted["step_spread"]
     low, high = calibrate.SPREADS
     assert low < spread < high
-    *_, change, jerk = calibrate.movement(MODEL, Labelled(), spread, 0.0)
-    assert change <= 1
-    assert jerk <= calibrate.MOST_JERK
-    *_, change, jerk = calibrate.movement(MODEL, Labelled(), spread + 0.06, 0.0)
-    assert change > 1 or jerk > calibrate.MOST_JERK
-    assert amplitude == pytest.approx(calibrate.movement(MODEL, Labelled(), spread, 0.0)[0], abs=1e-3)
+    found = calibrate.movement(MODEL, Labelled(), spread, 0.0)
+    assert found.change <= 1
+    assert found.jerk <= calibrate.MOST_JERK
+    assert fitted["amplitude"] == pytest.approx(found.amplitude, abs=1e-3)
+    assert fitted["contrast"] == pytest.approx(found.contrast, abs=1e-3)
+    wider = calibrate.movement(MODEL, Labelled(), spread + 0.06, 0.0)
+    assert wider.change > 1 or wider.jerk > calibrate.MOST_JERK
 
 
 def test_guidance_with_the_best_mix_of_feelings_is_taken(monkeypatch):

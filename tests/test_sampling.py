@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cteg.emphasis import emphasised, plain
 from cteg.errors import InputError
 from cteg.layout import JAW_LIMITS
 from cteg.metrics import multimodality
@@ -23,6 +24,7 @@ VARIANTS = [
     {"expression_attention": "none", "layers": 2},
     {"prior": "gaussian", "prior_components": 1, "latent_size": 32, "frames_per_step": 1, "output_noise": 0.5},
     {"predicts_change": False, "frames_per_step": 7, "scales_input": True},
+    {"stop": "learned"},
     {"stop": "norm", "stop_norm": 0.5},
     {"sequence_latent_size": 0, "pools_text": False},
 ]
@@ -55,20 +57,21 @@ def test_decoding_with_bent_priors_equals_walking_through_every_coupling():
     )
 
 
-def test_cached_decoding_follows_teacher_forcing():
-    """What is sampled equals what the training pass predicts when it is fed the same frames and latents."""
-    model = small_model(prior="gaussian", prior_components=1, sequence_latent_size=0)
+@pytest.mark.parametrize("stop", ["planned", "learned"])
+def test_cached_decoding_follows_teacher_forcing(stop):
+    """What is sampled equals what the training pass predicts when it is fed the same frames, latents and length."""
+    model = small_model(prior="gaussian", prior_components=1, sequence_latent_size=0, stop=stop)
     text, mask = sentence()
-    clip = torch.cat([step.frames for step in stream(model, text, mask, [3], 0.0)], 1)
-    clip = clip[:, : len(clip[0]) // 4 * 4]
+    written = list(stream(model, text, mask, [3], 0.0))
+    clip, valid = torch.cat([step.frames for step in written], 1), torch.cat([step.alive for step in written], 1)
     steps = clip.shape[1] // 4
     with torch.inference_mode():
-        valid = torch.ones(1, clip.shape[1], dtype=torch.bool)
         prediction = model(clip, valid, text, mask, TrainingNoise([torch.zeros(1, steps, 8)], torch.zeros(1, 0)))
         z = prediction.traces[0].prior.mean[:, :, 0]  # temperature 0 takes the prior's mean
         known = torch.cat([torch.zeros(1, 4, 53), model.scale(clip)], 1)
-        embedded = model.embed_sequence(known, torch.ones(1, known.shape[1], dtype=torch.bool))
-        states = model.to_input(embedded, model.condition(pool_text(text, mask), None), model.positions[: steps + 1])
+        embedded = model.embed_sequence(known, torch.cat([torch.ones(1, 4, dtype=torch.bool), valid], 1))
+        condition = model.with_plan(model.condition(pool_text(text, mask), None), valid.sum(1), 0, steps + 1)
+        states = model.to_input(embedded, condition, model.positions[: steps + 1])
         for layer in model.context_layers:
             states = layer(states, text, mask[:, None, None])
         layer = model.layers[0]
@@ -76,6 +79,7 @@ def test_cached_decoding_follows_teacher_forcing():
         memory = layer.second_text_attention.memory(text)
         output = layer.feed_forward(layer.second_text_attention.to_memory(attended, memory, None))
         frames = model.unscale(model.to_frames(output, prediction.previous, model.head)).flatten(1, 2)
+    clip, frames = clip[valid], frames[valid]
     inside = (frames > 0.01).all(-1) & (frames < 0.15).all(-1)  # where the limits of the space cut nothing off
     torch.testing.assert_close(clip[inside], frames[inside], atol=1e-4, rtol=0)
     assert (frames[..., :50].clamp(0, 1) - clip[..., :50]).abs().max() < 1e-4
@@ -131,7 +135,7 @@ def test_one_batch_of_several_sentences_equals_one_by_one():
 
 def test_stop_rule_draws_lengths_from_the_hazards():
     """A hazard of 1/4 per frame gives geometric lengths: mean 4; temperature 0 gives the median, 3."""
-    model = small_model()
+    model = small_model(stop="learned")
     noise = draw_noise(model, list(range(4000)))
     rule = StopRule(model, noise, 1.0)
     logits = torch.full((4000, 60), math.log(1 / 3))
@@ -142,8 +146,33 @@ def test_stop_rule_draws_lengths_from_the_hazards():
     assert (cold == 3).all()
 
 
-def test_stop_rule_goes_on_across_steps():
+def test_a_plan_draws_the_same_lengths_before_the_first_frame():
+    planned, learned = small_model(), small_model(stop="learned")
+    hazard = -1.5
+    with torch.no_grad():
+        planned.length_plan.network[-1].weight.zero_()
+        planned.length_plan.network[-1].bias.fill_(hazard)
+    noise = draw_noise(planned, list(range(500)))
+    lengths = StopRule(planned, noise, 1.0).plan(planned, torch.zeros(500, 1, 32))
+    frames, logits = torch.zeros(500, 40, 53), torch.full((500, 40), hazard)
+    assert torch.equal(lengths, StopRule(learned, noise, 1.0)(frames, logits).sum(1))
+    assert len(lengths.unique()) > 5
+
+
+def test_a_plan_is_kept_and_known_while_a_clip_is_written():
     model = small_model()
+    text, mask = sentence()
+    rule = StopRule(model, draw_noise(model, SEEDS), 1.0)
+    state = model.start(text, mask, ROWS, draw_noise(model, SEEDS).latent_drawer(0, 1.0, 1.0))
+    planned = rule.plan(model, state.condition)
+    assert [len(clip) for clip in sample(model, text, mask, SEEDS, 1.0)] == planned.tolist()
+    told = model.with_plan(torch.zeros(ROWS, 1, 32), planned, 0, 12)
+    assert not torch.allclose(told[:, 0], told[:, 1])
+    torch.testing.assert_close(told[:, 10], told[:, 11])  # 40 frames are all there can be: nothing is left
+
+
+def test_stop_rule_goes_on_across_steps():
+    model = small_model(stop="learned")
     noise = draw_noise(model, list(range(200)))
     logits = torch.full((200, 60), math.log(1 / 9))
     frames = torch.zeros(200, 60, 53)
@@ -223,19 +252,36 @@ def test_amplitude_moves_frames_away_from_the_first_and_changes_nothing_else():
         torch.testing.assert_close(stronger[:, :50].clamp(0, 1), other[:, :50])
 
 
-def test_a_part_goes_on_from_frames_at_their_amplitude():
-    model = small_model(amplitude=1.5)
+def test_contrast_bends_expression_coefficients_and_leaves_the_jaw():
+    text, mask = sentence()
+    first = small_model().first_frame
+    one, other = (sample(small_model(contrast=contrast), text, mask, SEEDS, 1.0)[0] - first for contrast in (1.0, 1.5))
+    inside = (one[:, :50] > 0) & (one[:, :50] < 0.8)
+    torch.testing.assert_close(other[:, :50][inside], one[:, :50][inside] ** 1.5, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(other[:, 50:], one[:, 50:])
+
+
+def test_emphasis_can_be_undone():
+    deviation = torch.linspace(-1, 1, 5 * 53).reshape(5, 53)
+    torch.testing.assert_close(plain(emphasised(deviation, 1.6, 1.25), 1.6, 1.25), deviation)
+    assert torch.equal(emphasised(deviation, 1.0, 1.0), deviation)
+
+
+@pytest.mark.parametrize("contrast", [1.0, 1.25])
+def test_a_part_goes_on_from_frames_at_their_amplitude(contrast):
+    model = small_model(amplitude=1.5, contrast=contrast)
     text, mask = sentence()
     clips = sample(model, text, mask, SEEDS, 0.5)
     written = Opening.after(clips, 1).step(model, len(SEEDS))
     last = torch.stack([clip[-1] for clip in clips])
-    torch.testing.assert_close(model.first_frame + 1.5 * (model.unscale(written[:, 0]) - model.first_frame), last)
+    deviation = emphasised(model.unscale(written[:, 0]) - model.first_frame, 1.5, contrast)
+    torch.testing.assert_close(model.first_frame + deviation, last, atol=1e-5, rtol=1e-4)
 
 
 def test_guidance_of_the_weights_adds_to_what_is_asked_for():
     text, mask = sentence()
-    asked = sample(small_model(), text, mask, SEEDS, 1.0, guidance=2.0)
-    shared = sample(small_model(sequence_guidance=1.5), text, mask, SEEDS, 1.0, guidance=0.5)
-    none = sample(small_model(), text, mask, SEEDS, 1.0)
+    asked = sample(small_model(sequence_components=8), text, mask, SEEDS, 1.0, guidance=2.0)
+    shared = sample(small_model(sequence_components=8, sequence_guidance=1.5), text, mask, SEEDS, 1.0, guidance=0.5)
+    none = sample(small_model(sequence_components=8), text, mask, SEEDS, 1.0)
     assert all(torch.equal(one, other) for one, other in zip(asked, shared, strict=True))
     assert not all(torch.equal(one, other) for one, other in zip(asked, none, strict=True))

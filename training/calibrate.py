@@ -1,8 +1,10 @@
 """Fit what is drawn to what is real: `python -m training.calibrate --weights DIR --performances DIR ...`.
 
-Three numbers of `CTEGConfig` that training does not see are fitted on held-out sentences, in this order:
+Four numbers of `CTEGConfig` that training does not see are fitted on held-out sentences, in this order:
 
 - `sequence_guidance`, so that the mix of feelings over a sentence's clips is nearest to its labels;
+- `contrast`, so that the coefficients' mean is as far below their root mean square as the reference's: averaged, too
+  many are a little above nothing, and too few at nothing or at their most;
 - `amplitude`, so that the two readings of Variation, within a frame and over time, lie about the reference's (their
   geometric mean equals it). What a model is unsure of it averages, and faces come out weak. Speech synthesis knows the
   same loss and the same cure, as global variance compensation (Toda and Tokuda 2007);
@@ -10,31 +12,36 @@ Three numbers of `CTEGConfig` that training does not see are fitted on held-out 
   small doubts average out and faces move less than they should; only the step latents are spread, the sequence latent
   keeps its own.
 
-Amplitude and spread depend on each other, and are fitted together.
+The last three depend on each other, and are fitted together.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from scipy.optimize import brentq
+from torch import Tensor
 
 from cteg import layout, metrics
 from cteg.baselines.decoder import CTEGSystem
 from cteg.baselines.system import Frames
 from cteg.checkpoint import load_pretrained, save_pretrained
+from cteg.emphasis import emphasised
 from cteg.model.cteg import CTEG
 from training.common import plain_errors
 from training.evaluation.figures import figures
 from training.judge import Judge
 
 GUIDANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
-AMPLITUDES = (0.25, 4.0)
+AMPLITUDES = (0.25, 6.0)
+CONTRASTS = (0.5, 2.0)
 SPREADS = (0.8, 1.6)
 ROUNDS = 5
 """Halvings of the range of spreads: to 0.03."""
@@ -70,31 +77,63 @@ def variation(clips: list[Frames]) -> float:
     return math.sqrt(metrics.variation_within_frame(clips) * metrics.variation_over_time(clips))
 
 
-def movement(model: CTEG, judge: Judge, spread: float, guidance: float) -> tuple[float, float, float]:
-    """Return the amplitude that a spread needs, and with it FgD and jerk, divided by the reference's."""
-    drawn = draw(model, judge, step_spread=spread, amplitude=1.0, sequence_guidance=guidance)
+@dataclass(frozen=True)
+class Movement:
+    """What a spread of the step latents needs, and FgD and jerk with it, divided by the reference's."""
+
+    amplitude: float
+    contrast: float
+    change: float
+    jerk: float
+
+
+def spareness(deviation: Tensor, contrast: float = 1.0) -> float:
+    """Mean size of the expression coefficients of all frames (F, 53), divided by their root mean square."""
+    shapes = emphasised(deviation, 1.0, contrast)[:, layout.EXPRESSION]
+    return float(shapes.abs().mean() / shapes.square().mean().sqrt())
+
+
+def movement(model: CTEG, judge: Judge, spread: float, guidance: float) -> Movement:
+    """Fit contrast and amplitude to a spread."""
+    drawn = draw(model, judge, step_spread=spread, amplitude=1.0, contrast=1.0, sequence_guidance=guidance)
     ours, true = ([clip for group in groups for clip in group] for groups in (drawn, judge.references))
-    wanted, first = variation(true), model.first_frame.cpu().numpy()
+    first = model.first_frame.cpu()
+    lengths = [len(clip) for clip in ours]
+    deviation, wanted = (torch.from_numpy(np.concatenate(clips)) - first for clips in (ours, true))
+    contrast = brentq(lambda tried: spareness(deviation, tried) - spareness(wanted), *CONTRASTS, xtol=1e-3)
 
     def at(amplitude: float) -> list[Frames]:
-        clips = [first + amplitude * (clip - first) for clip in ours]
-        return [layout.clamp_open(clip) for clip in clips] if model.config.space == "open" else clips
+        frames = (first + emphasised(deviation, amplitude, contrast)).numpy()
+        frames = layout.clamp_open(frames) if model.config.space == "open" else frames
+        return np.split(frames, np.cumsum(lengths)[:-1])
 
-    amplitude = brentq(lambda tried: variation(at(tried)) - wanted, *AMPLITUDES, xtol=1e-3)
-    change = metrics.fine_grained_diversity(at(amplitude)) / metrics.fine_grained_diversity(true)
-    jerk = metrics.jerk(at(amplitude)) / metrics.jerk(true)
-    typer.echo(f"spread {spread:.3f}: amplitude {amplitude:.3f}, FgD {change:.3f}, jerk {jerk:.3f}")
-    return amplitude, change, jerk
+    amplitude = brentq(lambda tried: variation(at(tried)) - variation(true), *AMPLITUDES, xtol=1e-3)
+    clips = at(amplitude)
+    change = metrics.fine_grained_diversity(clips) / metrics.fine_grained_diversity(true)
+    jerk = metrics.jerk(clips) / metrics.jerk(true)
+    typer.echo(
+        f"spread {spread:.3f}: contrast {contrast:.3f}, amplitude {amplitude:.3f}, FgD {change:.3f}, jerk {jerk:.3f}"
+    )
+    return Movement(amplitude, contrast, change, jerk)
 
 
-def fit_movement(model: CTEG, judge: Judge, guidance: float) -> tuple[float, float]:
-    """Return the spread in `SPREADS` at which FgD or jerk reaches its bound, and its amplitude; both grow with it."""
+def fit_movement(model: CTEG, judge: Judge, guidance: float) -> dict[str, float]:
+    """Find the spread in `SPREADS` at which FgD or jerk, which grow with it, reaches its bound.
+
+    Returns:
+        Fields of `CTEGConfig`: that spread, and its amplitude and contrast.
+    """
     low, high = SPREADS
     for _ in range(ROUNDS):
         spread = (low + high) / 2
-        _, change, jerk = movement(model, judge, spread, guidance)
-        low, high = (low, spread) if change > 1 or jerk > MOST_JERK else (spread, high)
-    return round(low, 3), round(movement(model, judge, low, guidance)[0], 3)
+        found = movement(model, judge, spread, guidance)
+        low, high = (low, spread) if found.change > 1 or found.jerk > MOST_JERK else (spread, high)
+    found = movement(model, judge, low, guidance)
+    return {
+        "step_spread": round(low, 3),
+        "amplitude": round(found.amplitude, 3),
+        "contrast": round(found.contrast, 3),
+    }
 
 
 @plain_errors
@@ -105,15 +144,13 @@ def main(
     out: Annotated[Path, typer.Option(help="weights folder to write")],
     per_group: Annotated[int, typer.Option(min=1, help="held-out sentences per feeling")] = 12,
 ) -> None:
-    """Fit the three numbers and write the weights with them."""
+    """Fit the four numbers and write the weights with them."""
     model, encoder, name = load_pretrained(weights)
     judge = Judge.prepare(performances, weights / "text_encoder", classifier, per_group)
     guidance = fit_guidance(model, judge) if model.config.sequence_latent_size else 0.0
-    spread, amplitude = fit_movement(model, judge, guidance)
-    typer.echo(f"sequence_guidance = {guidance}, step_spread = {spread}, amplitude = {amplitude}")
-    model.config = dataclasses.replace(
-        model.config, sequence_guidance=guidance, step_spread=spread, amplitude=amplitude
-    )
+    fitted = {"sequence_guidance": guidance, **fit_movement(model, judge, guidance)}
+    typer.echo(", ".join(f"{name} = {value}" for name, value in fitted.items()))
+    model.config = dataclasses.replace(model.config, **fitted)
     save_pretrained(model, encoder, out, name)
 
 

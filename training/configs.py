@@ -11,7 +11,7 @@
 `emoava` starts from the mean frame of the training set, ends with a zero frame, weighs the jaw 5 times and follows the
 Noam schedule for 100 epochs. Left from us are EwA that sees no future, AdamW with clipped gradients, bf16, the running
 average of the weights, and that a tenth of the texts is left out, without which Diversity could not be measured.
-`deterministic` can write one clip per sentence only.
+`deterministic` can write one clip per sentence only, so its length is not drawn beforehand either.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class TrainConfig:
         input_noise: Standard deviation of an offset added to each known step, in model units, at the first step of
             training; it falls linearly to nothing. The model learns early to come back from its own small errors, and
             late that a true frame is to be believed: with steady noise it pulls faces back to their mean.
+        history_mix: Largest share by which what is known of a clip is moved towards another clip, see
+            `training.history`; 0 shows the true past only.
         mirror: Probability that a clip is mirrored left to right (`open` space).
         gradient_clip: Largest gradient norm.
         patience: Evaluations without a lower held-out loss after which training stops; 0 never stops early.
@@ -59,6 +61,7 @@ class TrainConfig:
     kl_warmup: int = 1500
     text_dropout: float = 0.1
     input_noise: float = 0.1
+    history_mix: float = 0.0
     mirror: float = 0.5
     gradient_clip: float = 1.0
     patience: int = 3
@@ -85,7 +88,7 @@ def tiny() -> CTEGConfig:
 
 
 CONFIGS: dict[str, TrainConfig] = {
-    "small": TrainConfig(loss_weights=LossWeights(sequence_kl=0.15)),
+    "small": TrainConfig(history_mix=0.5, loss_weights=LossWeights(sequence_kl=0.05)),
     "paper": TrainConfig(
         model=CTEGConfig.paper(text_size=384),
         batch=128,
@@ -111,7 +114,7 @@ CONFIGS: dict[str, TrainConfig] = {
         scales_coefficients=False,
     ),
     "tiny": TrainConfig(model=tiny(), batch=4, steps=3, warmup=1, kl_warmup=0),
-    "deterministic": TrainConfig(model=CTEGConfig(has_step_latent=False, sequence_latent_size=0)),
+    "deterministic": TrainConfig(model=CTEGConfig(has_step_latent=False, sequence_latent_size=0, stop="learned")),
 }
 
 

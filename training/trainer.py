@@ -26,6 +26,7 @@ from cteg.model.losses import Losses, compute_losses
 from training.common import bucket_batches
 from training.configs import TrainConfig
 from training.data import Batch, TextStates, pad_clips
+from training.history import mixed_history
 from training.performance.perform import mirrored
 from training.performance.store import Performances
 
@@ -79,7 +80,7 @@ class Trainer:
             raise InputError(
                 f"The performances are of the space {data.space!r}, the model writes {config.model.space!r}."
             )
-        if longest > config.model.max_frames and config.model.stop == "learned":
+        if longest > config.model.max_frames and config.model.stop != "norm":
             raise InputError(f"A performance has {longest} frames, the model writes at most {config.model.max_frames}.")
         if (size := states.states.shape[1]) != config.model.text_size:
             raise InputError(f"The text encoder writes states of {size}, the model reads {config.model.text_size}.")
@@ -117,7 +118,7 @@ class Trainer:
         Reference: Xu et al. 2025, section 5. What is longer than the model can write is cut off, as released.
         """
         clip = data.clip(index)
-        if self.config.model.stop == "learned":
+        if self.config.model.stop != "norm":
             return clip
         return np.pad(clip, ((0, 1), (0, 0)))[: self.config.model.max_frames]
 
@@ -145,6 +146,11 @@ class Trainer:
         if self.config.input_noise > 0:
             level = self.config.input_noise * (1 - self.step / self.config.steps)
             offset = level * torch.randn(rows, steps, D, device=self.device)[own]
+        scaled = self.model.scale(batch.frames)
+        if self.config.history_mix > 0:
+            moved, wanted = mixed_history(scaled, self.config.history_mix, config.frames_per_step)
+            offset = moved[own] if offset is None else offset + moved[own]
+            scaled = scaled + wanted
         whole, batch = batch, batch[own]
         text = torch.where(without_text[:, None, None], self.model.null_text, batch.text)
         with self.accelerator.autocast():
@@ -152,7 +158,7 @@ class Trainer:
         growth = min(1.0, (self.step + 1) / max(self.config.kl_warmup, 1))
         weights = self.config.loss_weights
         weights = dataclasses.replace(weights, kl=growth * weights.kl, sequence_kl=growth * weights.sequence_kl)
-        losses = compute_losses(config, weights, prediction, self.model.scale(batch.frames), batch.valid)
+        losses = compute_losses(config, weights, prediction, scaled[own], batch.valid)
         return losses if self.accelerator.num_processes == 1 else self.weigh(losses, batch, whole)
 
     def weigh(self, losses: Losses, own: Batch, whole: Batch) -> Losses:

@@ -10,7 +10,7 @@ from typing import Any
 from training.configs import TrainConfig
 
 BASE = "base"
-SAMPLING_ONLY = frozenset({"output_noise", "step_spread", "amplitude", "sequence_guidance"})
+SAMPLING_ONLY = frozenset({"output_noise", "step_spread", "amplitude", "contrast", "sequence_guidance"})
 """Fields of `CTEGConfig` that training does not read."""
 
 RELEASED_NOISE = 1.6487
@@ -57,9 +57,12 @@ VARIANTS: dict[str, Variant] = {
     **{f"{count} CVAD layers": Variant("the paper finds 1 best", {"layers": count}) for count in (2, 3, 4, 5)},
     "no sequence latent": Variant("a latent per step alone, as in the paper", {"sequence_latent_size": 0}),
     "no step latent": Variant("the latent of the clip alone", {"has_step_latent": False}),
-    "no latents": Variant("the deterministic transformer", {"has_step_latent": False, "sequence_latent_size": 0}),
+    "no latents": Variant(
+        "the deterministic transformer", {"has_step_latent": False, "sequence_latent_size": 0, "stop": "learned"}
+    ),
     "Gaussian prior": Variant("the paper's prior of a step", {"prior": "gaussian", "prior_components": 1}),
     "mixture priors": Variant("what the flows add", {"prior": "mixture", "sequence_prior": "mixture"}),
+    "no length plan": Variant("a hazard per frame instead", {"stop": "learned"}),
     "1 frame a step": Variant("the paper's step", {"frames_per_step": 1}),
     "no context layer": Variant("the paper's depth", {"context_layers": 0}),
     "frames, not changes": Variant("the paper's head", {"predicts_change": False}),

@@ -12,7 +12,7 @@ from cteg.model.latent import Mixture
 
 
 class CTEGSystem(InBatches):
-    """A CTEG of any configuration; predictions take the likeliest latents (temperature 0).
+    """A CTEG of any configuration; predictions take the likeliest latents (temperature 0) and the true length.
 
     Args:
         model: The model, put into evaluation mode.
@@ -47,6 +47,7 @@ class CTEGSystem(InBatches):
         condition = model.draw_condition(text, mask, len(clips), _likeliest, self.guidance)
         latents = [text.new_zeros(len(clips), 0, model.config.latent_size) for _ in model.layers]
         state = model.start(text, mask, len(clips), _likeliest, self.guidance)
+        state.lengths = torch.tensor([len(clip) for clip in clips], device=device)
         written = []
         for step in range(steps):
             newest = known[:, step]
@@ -54,7 +55,8 @@ class CTEGSystem(InBatches):
                 output, _ = model.step(newest, state, _likeliest)
             else:
                 prefix = known[:, : step + 1].flatten(1, 2)
-                output, _, latents = model.step_uncached(prefix, latents, condition, text, mask, _likeliest)
+                planned = model.with_plan(condition, state.lengths, 0, step + 1)
+                output, _, latents = model.step_uncached(prefix, latents, planned, text, mask, _likeliest)
             written.append(model.unscale(model.to_frames(output, newest[:, None, -1], model.head)[:, 0]))
         frames = torch.cat(written, dim=1).float().cpu().numpy()
         return layout.clamp_open(frames) if model.config.space == "open" else frames

@@ -19,7 +19,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "prior": ("gaussian", "mixture", "flow"),
     "sequence_prior": ("mixture", "flow"),
     "reconstruction": ("norm", "gaussian"),
-    "stop": ("learned", "norm"),
+    "stop": ("planned", "learned", "norm"),
 }
 
 
@@ -55,8 +55,8 @@ def check_fields(config: Any, choices: Mapping[str, tuple[str, ...]], may_be_zer
 class CTEGConfig:
     """Architecture of one CTEG; the defaults are the form that `small` trains, `paper()` is near to the paper's.
 
-    What ships is `small` with values that were fitted to it afterwards (`step_spread`, `amplitude` and
-    `sequence_guidance`) and with more `sequence_components`.
+    What ships is `small` with values that were fitted to it afterwards (`step_spread`, `amplitude`,
+    `contrast` and `sequence_guidance`) and with more `sequence_components`.
 
     Attributes:
         space: Coefficient space that the model writes, `open` or `flame`.
@@ -86,6 +86,8 @@ class CTEGConfig:
             drawn one after the other move less than real ones; the factor is fitted on held-out sentences.
         amplitude: Multiplies how far drawn frames are from the first frame. What a model is unsure of it averages, so
             drawn faces are weaker than real ones, evenly over all coefficients; fitted like `step_spread`.
+        contrast: Exponent of how far drawn expression coefficients are from the first frame, see `cteg.emphasis`;
+            fitted like `step_spread`.
         sequence_guidance: Guidance (`Mixture.guided`) that is always on, below what a user asks for. A gate trained
             with dropout trusts the sentence too little; fitted like `step_spread`.
         pools_text: Whether the mean of the text states joins every step's input, beside attention to the tokens.
@@ -99,8 +101,9 @@ class CTEGConfig:
             standard deviation `output_std`, which makes the sum of the losses a proper evidence bound).
         output_std: Standard deviation of the Gaussian likelihood, in units of `coefficient_scale`.
         velocity_std: The same for frame-to-frame differences, the seam between steps included; 0 leaves them out.
-        stop: `learned` (a hazard per frame) or `norm` (the paper's: stop when the frame's norm falls below
-            `stop_norm`).
+        stop: `planned` (the length is drawn before the first frame, and every step knows how much is left, see
+            `cteg.model.length_plan`), `learned` (a hazard per frame) or `norm` (the paper's: stop when the frame's norm
+            falls below `stop_norm`).
         stop_norm: Threshold of the norm stop.
         output_noise: Standard deviation of white noise added to the hidden state before the head while sampling; the
             released code uses exp(0.5), which shows as jitter.
@@ -121,12 +124,13 @@ class CTEGConfig:
     prior: str = "flow"
     prior_components: int = 8
     couplings: int = 4
-    sequence_latent_size: int = 64
+    sequence_latent_size: int = 128
     sequence_prior: str = "flow"
     sequence_components: int = 128
-    sequence_parts: int = 8
+    sequence_parts: int = 16
     step_spread: float = 1.0
     amplitude: float = 1.0
+    contrast: float = 1.0
     sequence_guidance: float = 0.0
     pools_text: bool = True
     expression_attention: str = "causal"
@@ -137,7 +141,7 @@ class CTEGConfig:
     reconstruction: str = "gaussian"
     output_std: float = 0.2
     velocity_std: float = 0.12
-    stop: str = "learned"
+    stop: str = "planned"
     stop_norm: float = 1.0
     output_noise: float = 0.0
     max_frames: int = 250
@@ -145,7 +149,7 @@ class CTEGConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, CHOICES, may_be_zero=("context_layers", "sequence_latent_size"))
-        for name in ("amplitude", "output_std"):
+        for name in ("amplitude", "contrast", "output_std"):
             if not getattr(self, name):
                 raise WeightsError(f"Model configuration: {name} is 0, expected a number above 0.")
         if self.dropout >= 1:
@@ -186,6 +190,7 @@ class CTEGConfig:
             scales_input=True,
             reconstruction="norm",
             velocity_std=0.0,
+            stop="learned",
             max_frames=256,
         )
         return dataclasses.replace(paper, **changes)

@@ -16,13 +16,11 @@ from cteg.model.config import CTEGConfig
 from cteg.model.expression_attention import ExpressionAttention, FoldedWeights
 from cteg.model.latent import Gaussian, Mixture, kl_divergence
 from cteg.model.layers import ContextLayer, CVADLayer, DrawLatent, LatentTrace, LayerPast
+from cteg.model.length_plan import STOP_BIAS, LengthPlan
 from cteg.model.sequence_latent import SequenceLatent, pool_text
 
 SEQUENCE = -1
 """Index that a `DrawLatent` is given for the sequence latent; layers count from 0."""
-
-STOP_BIAS = -4.0
-"""First log-odds of ending with a frame: untrained clips last some 55 frames, like EmoAva's average of 52."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,7 @@ class DecodingState:
     condition: Tensor  # (B, 1, H), what joins every step's input
     channel_total: Tensor  # (B, 1, 53), sum of all frames so far, for the causal EwA
     expression_attention: FoldedWeights | None
+    lengths: Tensor | None = None  # (B,), frames of every clip, for models that plan them; set by the caller
     frame_count: int = 0
     step: int = 0
 
@@ -130,8 +129,11 @@ class CTEG(nn.Module):
         self.layers = nn.ModuleList(CVADLayer(config) for _ in range(config.layers))
         self.head = nn.Linear(size, config.frames_per_step * D, bias=False)
         self.guided_head = nn.Linear(size, config.frames_per_step * D, bias=False)
-        self.stop_head = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, config.frames_per_step))
-        nn.init.constant_(self.stop_head[-1].bias, STOP_BIAS)
+        if config.stop == "planned":
+            self.length_plan = LengthPlan(size, self.steps_for(config.max_frames) * config.frames_per_step)
+        else:
+            self.stop_head = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, config.frames_per_step))
+            nn.init.constant_(self.stop_head[-1].bias, STOP_BIAS)
 
     # -- input and output ------------------------------------------------------------------------------------------
 
@@ -170,6 +172,16 @@ class CTEG(nn.Module):
         if u is not None:
             total = total + self.sequence_latent.up(u.to(sentence.dtype))
         return total[:, None]
+
+    def with_plan(self, condition: Tensor, lengths: Tensor | None, first: int, count: int) -> Tensor:
+        """Add to the condition (B, 1, H) what `count` steps from `first` on are told of the clips' lengths (B,).
+
+        Models that plan no length return the condition as it is.
+        """
+        if self.config.stop != "planned":
+            return condition
+        steps = torch.arange(first, first + count, device=condition.device)
+        return condition + self.length_plan(lengths, steps * self.config.frames_per_step)
 
     def draw_condition(
         self, text: Tensor, text_mask: Tensor, rows: int, draw: DrawLatent, guidance: float = 0.0
@@ -212,7 +224,8 @@ class CTEG(nn.Module):
             text_mask: (B, L), True for real tokens.
             noise: Places every latent in its posterior.
             input_offset: (B, N, 53) in model units, added to what the model sees of each step but not to what it must
-                predict, so that it learns to come back from its own small errors.
+                predict, so that it learns to come back from its own small errors. The sequence latent is read from the
+                true frames.
 
         Returns:
             Predictions for all N steps, in model units.
@@ -220,14 +233,17 @@ class CTEG(nn.Module):
         steps = frames.shape[1] // self.config.frames_per_step
         scaled = self.scale(frames)
         start = torch.zeros_like(scaled[:, : self.config.frames_per_step])  # the first frame in model units
-        if input_offset is not None:
-            scaled = scaled + input_offset.repeat_interleave(self.config.frames_per_step, dim=1)
         known = torch.cat([start, scaled], dim=1)  # (B, (N+1)*K, 53)
         seen = torch.cat([torch.ones_like(valid[:, : self.config.frames_per_step]), valid], dim=1)
-        embedded = self.embed_sequence(known, seen)
+        embedded = true = self.embed_sequence(known, seen)
+        if input_offset is not None:
+            offset = input_offset.repeat_interleave(self.config.frames_per_step, dim=1)
+            known = torch.cat([start, scaled + offset], dim=1)
+            embedded = self.embed_sequence(known, seen)
         step_mask = valid.unflatten(1, (steps, -1)).any(-1)  # (B, N)
-        sequence, condition = self._posterior_condition(embedded[:, 1:], step_mask, text, text_mask, noise.sequence)
-        states = self.to_input(embedded, condition, self.positions[: steps + 1])
+        sequence, condition = self._posterior_condition(true[:, 1:], step_mask, text, text_mask, noise.sequence)
+        planned = self.with_plan(condition, valid.sum(1), 0, steps + 1)
+        states = self.to_input(embedded, planned, self.positions[: steps + 1])
         mask = text_mask[:, None, None, :]
         for layer in self.context_layers:
             states = layer(states, text, mask)
@@ -236,9 +252,13 @@ class CTEG(nn.Module):
             states, trace = layer(states, text, mask, layer_noise, step_mask)
             traces.append(trace)
         previous = known.unflatten(1, (steps + 1, -1))[:, :-1, -1]  # (B, N, 53)
+        if self.config.stop == "planned":
+            stop_logits = self.length_plan.stop_logits(condition)[:, : frames.shape[1]]
+        else:
+            stop_logits = self.stop_head(traces[0].context).flatten(1)
         return Prediction(
             frames=self.to_frames(states[:, :-1], previous, self.head).flatten(1, 2),
-            stop_logits=self.stop_head(traces[0].context).flatten(1),
+            stop_logits=stop_logits,
             traces=traces,
             sequence=sequence,
             guided=self._guided(traces, previous).flatten(1, 2),
@@ -289,7 +309,7 @@ class CTEG(nn.Module):
         folded = self.expression_attention.fold() if self.config.expression_attention != "none" else None
         return DecodingState(pasts, condition, text.new_zeros(rows, 1, D), folded)
 
-    def step(self, newest: Tensor, state: DecodingState, draw: DrawLatent) -> tuple[Tensor, Tensor]:
+    def step(self, newest: Tensor, state: DecodingState, draw: DrawLatent) -> tuple[Tensor, Tensor | None]:
         """Write the next K frames, given the newest K known ones.
 
         Args:
@@ -298,7 +318,7 @@ class CTEG(nn.Module):
             draw: Draws the latents.
 
         Returns:
-            Output states (B, 1, H) to be read by `to_frames`, and stop log-odds (B, K).
+            Output states (B, 1, H) to be read by `to_frames`, and stop log-odds (B, K), which planned lengths replace.
         """
         if self.config.expression_attention != "none":
             totals = state.channel_total + newest.cumsum(1)
@@ -309,7 +329,8 @@ class CTEG(nn.Module):
             state.frame_count += newest.shape[1]
         else:
             adjusted = newest
-        hidden = self.to_input(self._embed(adjusted), state.condition, self.positions[state.step])
+        condition = self.with_plan(state.condition, state.lengths, state.step, 1)
+        hidden = self.to_input(self._embed(adjusted), condition, self.positions[state.step])
         state.step += 1
         for layer, past in zip(self.context_layers, state.layers, strict=False):
             hidden = layer.step(hidden, past)
@@ -317,7 +338,7 @@ class CTEG(nn.Module):
         for index, (layer, past) in enumerate(zip(self.layers, state.layers[len(self.context_layers) :], strict=True)):
             hidden, context = layer.step(hidden, past, draw, index)
             contexts.append(context)
-        return hidden, self.stop_head(contexts[0])[:, 0]
+        return hidden, self._stop_logits(contexts[0])
 
     def step_uncached(
         self,
@@ -327,19 +348,19 @@ class CTEG(nn.Module):
         text: Tensor,
         text_mask: Tensor,
         draw: DrawLatent,
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """The same as `step` by recomputing the whole prefix: what the released code does, and the global EwA needs.
 
         Args:
             known: (B, n*K, 53) in model units: start and all steps so far.
             latents: One (B, n-1, Z) per CVAD layer: the latents drawn so far.
-            condition: (B, 1, H), as drawn by `draw_condition`.
+            condition: (B, 1, H), as drawn by `draw_condition`, or (B, n, H) after `with_plan`.
             text: (B, L, text_size).
             text_mask: (B, L).
             draw: Draws the newest latents.
 
         Returns:
-            Output states (B, 1, H), stop log-odds (B, K), the latents with the newest appended.
+            Output states (B, 1, H), stop log-odds (B, K) as `step`, the latents with the newest appended.
         """
         embedded = self.embed_sequence(known, torch.ones_like(known[..., 0], dtype=torch.bool))
         hidden = self.to_input(embedded, condition, self.positions[: embedded.shape[1]])
@@ -351,4 +372,8 @@ class CTEG(nn.Module):
             hidden, context, z = layer.decode_prefix(hidden, text, mask, drawn, draw, index)
             contexts.append(context)
             grown.append(z)
-        return hidden[:, -1:], self.stop_head(contexts[0][:, -1]), grown
+        return hidden[:, -1:], self._stop_logits(contexts[0]), grown
+
+    def _stop_logits(self, context: Tensor) -> Tensor | None:
+        """What LTA knows before the steps (B, n, H) -> log-odds (B, K) of ending in the last of them."""
+        return None if self.config.stop == "planned" else self.stop_head(context[:, -1])
