@@ -70,6 +70,7 @@ VARIANTS: dict[str, Variant] = {
     "norm reconstruction": Variant("the released form of Eq. 6", {"reconstruction": "norm"}),
     "Noam schedule": Variant("the paper's Eq. 10", training={"schedule": "noam", "learning_rate": 2.0, "warmup": 4000}),
     "no velocity loss": Variant("what keeps seams small", {"velocity_std": 0.0}),
+    "true past": Variant("what a past that is not quite true adds", training={"history_mix": 0.0}),
     "no input noise": Variant("learning to come back from small errors", training={"input_noise": 0.0}),
     "output noise 0.2": Variant("a little of the released noise", {"output_noise": 0.2}),
     "output noise 0.5": Variant("more of it", {"output_noise": 0.5}),
