@@ -10,7 +10,7 @@ FILES = sorted((ROOT / "cteg").rglob("*.py"))
 
 LEVELS = [
     {"cteg.errors", "cteg.layout", "cteg.sentences", "cteg.threads"},
-    {"cteg.clip", "cteg.settings", "cteg.metrics", "cteg.emotion"},
+    {"cteg.clip", "cteg.settings", "cteg.metrics", "cteg.emotion", "cteg.emphasis"},
     {"cteg.model", "cteg.text", "cteg.face"},
     {"cteg.checkpoint", "cteg.sampling", "cteg.export"},
     {"cteg.generator", "cteg.study", "cteg.baselines"},

@@ -152,7 +152,7 @@ def test_the_bundled_model_shows_no_seam_and_turns_from_joy_to_disgust():
         halves.append((clip.coefficients[: len(begin)], clip.coefficients[len(begin) :]))
     assert np.mean(jumps) < np.mean(np.concatenate(usual))
     assert max(jumps) < np.percentile(np.concatenate(usual), 90)
-    assert min(np.linalg.norm(begin[-1]) for begin, _ in halves) > 0.1  # not from rest: that would be no test
+    assert np.mean([np.linalg.norm(begin[-1]) for begin, _ in halves]) > 0.2  # not from rest: that would be no test
     read = [classifier.probabilities(list(half)) for half in zip(*halves, strict=True)]  # 2 x (8, 7)
     assert np.mean(read[0].argmax(1) == SEVEN.index("joy")) > 0.7
     assert np.mean(read[1].argmax(1) == SEVEN.index("joy")) < 0.2
