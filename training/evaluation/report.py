@@ -88,10 +88,10 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
         "Continuous perplexity",
         "Reference clips predicted one step ahead from their own past, latents at their likeliest; a model that plans "
         "lengths is told the clip's own. In the open space every coefficient is first brought to the standard "
-        "deviation 0.93, for which CPPL's box is made (one that varies by less than 0.05 in training counts as if by 0.05). As published it is one-sided (an error upwards "
-        "costs nothing); two-sided it cannot be gamed. A stride of K predicts K frames at once: "
-        "compare with the copy of the last frame at the same stride only. Bits per frame are the logarithms, whose "
-        "intervals mean more.",
+        "deviation 0.93, for which CPPL's box is made (one that varies by less than 0.05 in training counts as if by "
+        "0.05). As published it is one-sided (an error upwards costs nothing); two-sided it cannot be gamed. A stride "
+        "of K predicts K frames at once: compare with the copy of the last frame at the same stride only. Bits per "
+        "frame are the logarithms, whose intervals mean more.",
         (
             ("stride", "stride", "value"),
             ("CPPL ↓", "cppl", "value"),
