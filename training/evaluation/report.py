@@ -231,8 +231,9 @@ sentences above; it does not say how latent clusters are counted (see below). Em
 ROWS = """Rows: **reference** other performances of the same sentences; **labels, other words** reference performances
 of other sentences whose feeling is drawn from the sentence's label distribution (an ideal system that knows all but the
 words); **what the text encoder reads** the same, drawn from the text encoder's probabilities (an ideal system that
-knows no more than this encoder; one that prefers the leading feeling has more fit); **nearest text** performances of the training sentences with the
-most similar states; **shuffled frames** the sentence's own references with their frames in random order.
+knows no more than this encoder; one that prefers the leading feeling has more fit); **nearest text** performances of
+the training sentences with the most similar states; **shuffled frames** the sentence's own references with their frames
+in random order.
 """
 
 CLUSTERS = """Posterior means of the step latents of the reference performances, agglomerative clustering with average
