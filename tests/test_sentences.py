@@ -143,7 +143,7 @@ def test_the_bundled_model_shows_no_seam_and_turns_from_joy_to_disgust():
 
     classifier = MotionClassifier()
     load_module(BUNDLED / "motion_classifier.safetensors", classifier)
-    first, whole = cteg.load().stream(f"{HAPPY} {DISGUSTED}", 8, 1.0, 7)
+    first, whole = cteg.load().stream(f"{HAPPY} {DISGUSTED}", 8, 1.0, 22)
     jumps, usual, halves = [], [], []
     for begin, clip in zip(first, whole, strict=True):
         moved = np.linalg.norm(np.diff(clip.coefficients, axis=0), axis=1)
@@ -152,7 +152,7 @@ def test_the_bundled_model_shows_no_seam_and_turns_from_joy_to_disgust():
         halves.append((clip.coefficients[: len(begin)], clip.coefficients[len(begin) :]))
     assert np.mean(jumps) < np.mean(np.concatenate(usual))
     assert max(jumps) < np.percentile(np.concatenate(usual), 90)
-    assert np.mean([np.linalg.norm(begin[-1]) for begin, _ in halves]) > 0.2  # not from rest: that would be no test
+    assert min(np.linalg.norm(begin[-1]) for begin, _ in halves) > 0.1  # not from rest: that would be no test
     read = [classifier.probabilities(list(half)) for half in zip(*halves, strict=True)]  # 2 x (8, 7)
     assert np.mean(read[0].argmax(1) == SEVEN.index("joy")) > 0.7
     assert np.mean(read[1].argmax(1) == SEVEN.index("joy")) < 0.2

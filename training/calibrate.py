@@ -87,7 +87,7 @@ class Movement:
     jerk: float
 
 
-def spareness(deviation: Tensor, contrast: float = 1.0) -> float:
+def mean_to_rms(deviation: Tensor, contrast: float = 1.0) -> float:
     """Mean size of the expression coefficients of all frames (F, 53), divided by their root mean square."""
     shapes = emphasised(deviation, 1.0, contrast)[:, layout.EXPRESSION]
     return float(shapes.abs().mean() / shapes.square().mean().sqrt())
@@ -100,7 +100,7 @@ def movement(model: CTEG, judge: Judge, spread: float, guidance: float) -> Movem
     first = model.first_frame.cpu()
     lengths = [len(clip) for clip in ours]
     deviation, wanted = (torch.from_numpy(np.concatenate(clips)) - first for clips in (ours, true))
-    contrast = brentq(lambda tried: spareness(deviation, tried) - spareness(wanted), *CONTRASTS, xtol=1e-3)
+    contrast = brentq(lambda tried: mean_to_rms(deviation, tried) - mean_to_rms(wanted), *CONTRASTS, xtol=1e-3)
 
     def at(amplitude: float) -> list[Frames]:
         frames = (first + emphasised(deviation, amplitude, contrast)).numpy()
